@@ -1,0 +1,324 @@
+//! The local part of every layer: names, bounded queues, groups, expiry. A backend only moves messages between
+//! processes.
+//!
+//! Locks are taken in this order, so that none waits for another in a circle: a mailbox's memberships, the groups,
+//! one group's members, a queue's entries. None is held across an await.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use parking_lot::{Mutex, RwLock};
+use tokio::sync::Notify;
+use tokio::time::Instant;
+use uuid::Uuid;
+
+use crate::group::Group;
+use crate::losses::{LossCounters, count};
+use crate::queue::{Queue, oldest_allowed};
+use crate::{
+    ChannelName, Delivery, GroupName, InvalidName, LayerError, Limits, Losses, Mailbox, Message, Missed,
+};
+
+/// How many members a group send serves before it lets other tasks run: about 0.2 ms of work.
+const MEMBERS_PER_TURN: usize = 4096;
+
+/// How many normal channels a send looks at for old messages; two, so that the sweep outruns the growth.
+const SWEEPS_PER_SEND: usize = 2;
+
+pub(crate) struct Hub {
+    limits: Limits,
+    /// Stands between the prefix and the `!` of every name made here, as channels_redis' client prefix does.
+    process: String,
+    channels: RwLock<HashMap<ChannelName, Arc<Queue>>>,
+    groups: RwLock<HashMap<GroupName, Arc<Group>>>,
+    /// Normal channels in the order in which their oldest message will expire.
+    unread: Mutex<VecDeque<(Instant, ChannelName)>>,
+    losses: LossCounters,
+    closed: AtomicBool,
+    closing: Notify,
+}
+
+impl Hub {
+    pub(crate) fn new(limits: Limits) -> Arc<Self> {
+        Arc::new(Self {
+            limits,
+            process: Uuid::new_v4().simple().to_string(),
+            channels: RwLock::default(),
+            groups: RwLock::default(),
+            unread: Mutex::default(),
+            losses: LossCounters::default(),
+            closed: AtomicBool::new(false),
+            closing: Notify::new(),
+        })
+    }
+
+    pub(crate) fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
+    pub(crate) fn losses(&self) -> Losses {
+        self.losses.read()
+    }
+
+    pub(crate) fn new_mailbox(self: &Arc<Self>, prefix: &str) -> Result<Mailbox, InvalidName> {
+        let name = ChannelName::new(format!("{prefix}.{}!{}", self.process, Uuid::new_v4().simple()))?;
+        let queue = Arc::new(self.new_queue(name.clone()));
+        self.channels.write().insert(name, Arc::clone(&queue));
+        Ok(Mailbox::new(queue, Arc::clone(self)))
+    }
+
+    pub(crate) fn remove_mailbox(&self, queue: &Arc<Queue>) {
+        self.channels.write().remove(queue.name());
+        let memberships = queue.memberships.lock().take();
+        for (group, slot) in memberships.into_iter().flatten() {
+            self.change_group(&group, |group| group.remove_mailbox(slot));
+        }
+    }
+
+    pub(crate) fn send(&self, channel: &ChannelName, message: &Message) -> Result<(), LayerError> {
+        self.check_open()?;
+        if !self.push(channel, message, Instant::now()) {
+            count(&self.losses.refused, 1);
+            return Err(LayerError::ChannelFull(channel.clone()));
+        }
+        Ok(())
+    }
+
+    /// Takes the oldest message of a normal channel.
+    pub(crate) async fn receive(self: &Arc<Self>, channel: &ChannelName) -> Result<Message, LayerError> {
+        if channel.is_process_specific() {
+            return Err(LayerError::NotReceivable(channel.clone()));
+        }
+        let receiver = Receiver::new(self, channel);
+        loop {
+            let closing = self.closing.notified();
+            let arrival = receiver.queue.arrival();
+            self.check_open()?;
+            match self.pop(&receiver.queue, Instant::now()) {
+                Some(Delivery::Message(message)) => return Ok(message),
+                Some(Delivery::Missed(_)) => {}
+                None => tokio::select! { () = arrival => {}, () = closing => {} },
+            }
+        }
+    }
+
+    /// The next delivery of a queue that is young enough.
+    pub(crate) fn pop(&self, queue: &Queue, now: Instant) -> Option<Delivery> {
+        self.expire(queue, now);
+        queue.pop()
+    }
+
+    pub(crate) fn group_add(&self, group: &GroupName, channel: &ChannelName) -> Result<(), LayerError> {
+        self.check_open()?;
+        let now = Instant::now();
+        if !channel.is_process_specific() {
+            self.enter_group(group, |group| group.add_channel(channel.clone(), now));
+            return Ok(());
+        }
+        // A mailbox that is gone has left every group, and joins none.
+        let Some(queue) = self.channels.read().get(channel).cloned() else { return Ok(()) };
+        let mut memberships = queue.memberships.lock();
+        let Some(slots) = memberships.as_mut() else { return Ok(()) };
+        if let Some(slot) = slots.get(group) {
+            self.enter_group(group, |group| group.renew_mailbox(*slot, now));
+        } else {
+            let slot = self.enter_group(group, |group| group.add_mailbox(Arc::clone(&queue), now));
+            slots.insert(group.clone(), slot);
+        }
+        Ok(())
+    }
+
+    pub(crate) fn group_discard(&self, group: &GroupName, channel: &ChannelName) {
+        if !channel.is_process_specific() {
+            self.change_group(group, |group| group.remove_channel(channel));
+            return;
+        }
+        let Some(queue) = self.channels.read().get(channel).cloned() else { return };
+        let mut memberships = queue.memberships.lock();
+        if let Some(slot) = memberships.as_mut().and_then(|slots| slots.remove(group)) {
+            self.change_group(group, |group| group.remove_mailbox(slot));
+        }
+    }
+
+    /// Hands one shared message to every member; lets other tasks run between thousands.
+    pub(crate) async fn group_send(&self, name: &GroupName, message: &Message) -> Result<(), LayerError> {
+        self.check_open()?;
+        let Some(group) = self.groups.read().get(name).cloned() else { return Ok(()) };
+        let now = Instant::now();
+        let oldest = oldest_allowed(now, self.limits.group_expiry);
+        let mut outdated = Vec::new();
+        let mut slots = 0..MEMBERS_PER_TURN;
+        while group.visit_mailboxes(slots.clone(), |queue, added| match oldest {
+            Some(oldest) if added < oldest => outdated.push(queue.name().clone()),
+            _ => self.push_or_miss(queue, message, now),
+        }) {
+            slots = slots.end..slots.end + MEMBERS_PER_TURN;
+            tokio::task::yield_now().await;
+        }
+        for (channel, added) in group.channels() {
+            if oldest.is_some_and(|oldest| added < oldest) {
+                outdated.push(channel);
+            } else if !self.push(&channel, message, now) {
+                count(&self.losses.overflowed, 1);
+            }
+        }
+        outdated.iter().for_each(|channel| self.group_discard(name, channel));
+        Ok(())
+    }
+
+    pub(crate) fn flush(&self) {
+        let mut channels = self.channels.write();
+        channels.values().for_each(|queue| queue.clear());
+        channels.retain(|name, queue| name.is_process_specific() || !queue.is_idle());
+        let mailboxes: Vec<_> = channels.values().cloned().collect();
+        drop(channels);
+        self.unread.lock().clear();
+        for queue in mailboxes {
+            let mut memberships = queue.memberships.lock();
+            for (group, slot) in memberships.as_mut().into_iter().flat_map(HashMap::drain) {
+                self.change_group(&group, |group| group.remove_mailbox(slot));
+            }
+        }
+        // What is left are the memberships of normal channels, which nothing points back to.
+        self.groups.write().retain(|_, group| group.remove_channels());
+    }
+
+    pub(crate) fn close(&self) {
+        self.closed.store(true, Ordering::Release);
+        self.closing.notify_waiters();
+    }
+
+    fn check_open(&self) -> Result<(), LayerError> {
+        if self.closed.load(Ordering::Acquire) { Err(LayerError::Closed) } else { Ok(()) }
+    }
+
+    fn new_queue(&self, name: ChannelName) -> Queue {
+        let capacity = self.limits.capacities.of(&name);
+        Queue::new(name, capacity)
+    }
+
+    /// Whether the message found room, or nobody who could miss it.
+    fn push(&self, channel: &ChannelName, message: &Message, now: Instant) -> bool {
+        if !channel.is_process_specific() {
+            return self.push_unread(channel, message, now);
+        }
+        let queue = self.channels.read().get(channel).cloned();
+        let Some(queue) = queue else {
+            count(&self.losses.unroutable, 1);
+            return true;
+        };
+        self.offer(&queue, message, now)
+    }
+
+    /// Pushes, if need be into the place of messages that are too old.
+    fn offer(&self, queue: &Queue, message: &Message, now: Instant) -> bool {
+        queue.push(message, now) || (self.expire(queue, now) > 0 && queue.push(message, now))
+    }
+
+    fn push_or_miss(&self, queue: &Queue, message: &Message, now: Instant) {
+        if !self.offer(queue, message, now) {
+            queue.miss(Missed::Count(1));
+            count(&self.losses.overflowed, 1);
+        }
+    }
+
+    /// Pushes to a normal channel, whose queue exists only as long as there is something to remember.
+    fn push_unread(&self, channel: &ChannelName, message: &Message, now: Instant) -> bool {
+        self.sweep(now);
+        let mut channels = self.channels.write();
+        let queue =
+            channels.entry(channel.clone()).or_insert_with(|| Arc::new(self.new_queue(channel.clone())));
+        self.expire(queue, now);
+        let first = queue.oldest().is_none();
+        let pushed = queue.push(message, now);
+        drop(channels);
+        if first && pushed {
+            self.unread.lock().push_back((now + self.limits.expiry, channel.clone()));
+        }
+        pushed
+    }
+
+    fn expire(&self, queue: &Queue, now: Instant) -> u64 {
+        let oldest = oldest_allowed(now, self.limits.expiry);
+        let expired = queue.expire(oldest, queue.name().is_process_specific());
+        count(&self.losses.expired, expired);
+        expired
+    }
+
+    /// Forgets normal channels that nobody reads, a few at a time and oldest first.
+    fn sweep(&self, now: Instant) {
+        for _ in 0..SWEEPS_PER_SEND {
+            let mut unread = self.unread.lock();
+            let Some((_, channel)) = unread.pop_front_if(|(due, _)| *due < now) else { return };
+            drop(unread);
+            let mut channels = self.channels.write();
+            let Some(queue) = channels.get(&channel) else { continue };
+            self.expire(queue, now);
+            match queue.oldest() {
+                Some(oldest) => self.unread.lock().push_back((oldest + self.limits.expiry, channel)),
+                None if queue.is_idle() => drop(channels.remove(&channel)),
+                None => {}
+            }
+        }
+    }
+
+    /// Makes a change to a group that is made if need be.
+    fn enter_group<T>(&self, name: &GroupName, change: impl Fn(&Group) -> T) -> T {
+        if let Some(group) = self.groups.read().get(name) {
+            // The read lock is held during the change, so that nobody removes the group as empty meanwhile.
+            return change(group);
+        }
+        change(self.groups.write().entry(name.clone()).or_default())
+    }
+
+    /// Makes a change that may leave a group empty, and forgets it then.
+    fn change_group(&self, name: &GroupName, change: impl FnOnce(&Group)) {
+        let groups = self.groups.read();
+        let Some(group) = groups.get(name) else { return };
+        change(group);
+        let is_empty = group.is_empty();
+        drop(groups);
+        if is_empty {
+            let mut groups = self.groups.write();
+            if groups.get(name).is_some_and(|group| group.is_empty()) {
+                groups.remove(name);
+            }
+        }
+    }
+
+    /// How many channels and groups are known, for tests that look for leaks.
+    #[cfg(test)]
+    pub(crate) fn census(&self) -> (usize, usize) {
+        (self.channels.read().len(), self.groups.read().len())
+    }
+}
+
+/// A reader of a normal channel: while one waits, the queue that it waits at stays the channel's queue.
+struct Receiver {
+    hub: Arc<Hub>,
+    queue: Arc<Queue>,
+}
+
+impl Receiver {
+    fn new(hub: &Arc<Hub>, channel: &ChannelName) -> Self {
+        let mut channels = hub.channels.write();
+        let queue =
+            channels.entry(channel.clone()).or_insert_with(|| Arc::new(hub.new_queue(channel.clone())));
+        queue.add_receiver();
+        Self { hub: Arc::clone(hub), queue: Arc::clone(queue) }
+    }
+}
+
+impl Drop for Receiver {
+    fn drop(&mut self) {
+        let mut channels = self.hub.channels.write();
+        self.queue.remove_receiver();
+        if self.queue.is_idle() {
+            channels.remove(self.queue.name());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,213 @@
+//! A bounded queue of messages that remembers what it had to refuse, and where.
+
+use std::collections::{HashMap, VecDeque};
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+use tokio::sync::futures::Notified;
+use tokio::time::Instant;
+
+use crate::{ChannelName, Delivery, GroupName, Message, Missed};
+
+/// The queue of one channel, for one mailbox or for all receivers of a normal channel.
+pub(crate) struct Queue {
+    name: ChannelName,
+    capacity: usize,
+    state: Mutex<State>,
+    arrived: Notify,
+    /// The groups of a mailbox and its slot in each; `None` once the mailbox is gone.
+    pub(crate) memberships: Mutex<Option<HashMap<GroupName, usize>>>,
+}
+
+#[derive(Default)]
+struct State {
+    entries: VecDeque<Entry>,
+    /// Entries that are messages.
+    messages: usize,
+    receivers: usize,
+}
+
+enum Entry {
+    Message { message: Message, arrived: Instant },
+    Missed(Missed),
+}
+
+impl Queue {
+    pub(crate) fn new(name: ChannelName, capacity: usize) -> Self {
+        Self {
+            name,
+            capacity,
+            state: Mutex::default(),
+            arrived: Notify::new(),
+            memberships: Mutex::new(Some(HashMap::new())),
+        }
+    }
+
+    pub(crate) fn name(&self) -> &ChannelName {
+        &self.name
+    }
+
+    /// Appends a message if there is room, and wakes a receiver.
+    pub(crate) fn push(&self, message: &Message, now: Instant) -> bool {
+        let mut state = self.state.lock();
+        if state.messages >= self.capacity {
+            return false;
+        }
+        state.messages += 1;
+        state.entries.push_back(Entry::Message { message: message.clone(), arrived: now });
+        drop(state);
+        self.arrived.notify_one();
+        true
+    }
+
+    /// Notes, in its place in the queue, that messages were missed.
+    pub(crate) fn miss(&self, missed: Missed) {
+        let mut state = self.state.lock();
+        if let Some(Entry::Missed(before)) = state.entries.back_mut() {
+            *before = before.and(missed);
+        } else {
+            state.entries.push_back(Entry::Missed(missed));
+        }
+        drop(state);
+        self.arrived.notify_one();
+    }
+
+    /// Drops messages that arrived before `oldest` from the front, and says how many; `tell` leaves a note of it.
+    pub(crate) fn expire(&self, oldest: Option<Instant>, tell: bool) -> u64 {
+        let Some(oldest) = oldest else { return 0 };
+        let mut state = self.state.lock();
+        let (mut expired, mut note) = (0, None::<Missed>);
+        loop {
+            match state.entries.front() {
+                Some(Entry::Message { arrived, .. }) if *arrived < oldest => {
+                    expired += 1;
+                    state.messages -= 1;
+                    note = Some(note.map_or(Missed::Count(1), |note| note.and(Missed::Count(1))));
+                }
+                Some(Entry::Missed(missed)) => note = Some(note.map_or(*missed, |note| note.and(*missed))),
+                _ => break,
+            }
+            state.entries.pop_front();
+        }
+        if let Some(note) = note.filter(|_| tell) {
+            state.entries.push_front(Entry::Missed(note));
+        }
+        expired
+    }
+
+    /// Takes what is in front.
+    pub(crate) fn pop(&self) -> Option<Delivery> {
+        let mut state = self.state.lock();
+        let entry = state.entries.pop_front()?;
+        let delivery = match entry {
+            Entry::Message { message, .. } => {
+                state.messages -= 1;
+                Delivery::Message(message)
+            }
+            Entry::Missed(missed) => Delivery::Missed(missed),
+        };
+        if state.entries.is_empty() {
+            // An idle mailbox holds no memory for the burst that it once had.
+            state.entries = VecDeque::new();
+        } else {
+            // One arrival wakes one receiver, who may have been cancelled: pass the baton to the next.
+            self.arrived.notify_one();
+        }
+        Some(delivery)
+    }
+
+    /// Completes after something has arrived.
+    pub(crate) fn arrival(&self) -> Notified<'_> {
+        self.arrived.notified()
+    }
+
+    /// When the oldest message arrived.
+    pub(crate) fn oldest(&self) -> Option<Instant> {
+        self.state.lock().entries.iter().find_map(|entry| match entry {
+            Entry::Message { arrived, .. } => Some(*arrived),
+            Entry::Missed(_) => None,
+        })
+    }
+
+    pub(crate) fn clear(&self) {
+        let mut state = self.state.lock();
+        state.entries = VecDeque::new();
+        state.messages = 0;
+    }
+
+    pub(crate) fn add_receiver(&self) {
+        self.state.lock().receivers += 1;
+    }
+
+    pub(crate) fn remove_receiver(&self) {
+        self.state.lock().receivers -= 1;
+        // A wake-up that was meant for the one who left goes to another.
+        self.arrived.notify_one();
+    }
+
+    /// Whether nobody would notice if this queue were dropped.
+    pub(crate) fn is_idle(&self) -> bool {
+        let state = self.state.lock();
+        state.entries.is_empty() && state.receivers == 0
+    }
+}
+
+/// The arrival time before which messages are too old; `None` when the clock is younger than that.
+pub(crate) fn oldest_allowed(now: Instant, expiry: Duration) -> Option<Instant> {
+    now.checked_sub(expiry)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeMap;
+
+    fn message(text: &str) -> Message {
+        Message::new(&BTreeMap::from([("type", text)])).unwrap()
+    }
+
+    fn queue(capacity: usize) -> Queue {
+        Queue::new(ChannelName::new("a!b").unwrap(), capacity)
+    }
+
+    #[test]
+    fn what_was_missed_is_told_in_its_place() {
+        let (queue, now) = (queue(2), Instant::now());
+        for text in ["a", "b", "c", "d"] {
+            if !queue.push(&message(text), now) {
+                queue.miss(Missed::Count(1));
+            }
+        }
+        assert_eq!(queue.pop(), Some(Delivery::Message(message("a"))));
+        assert!(queue.push(&message("e"), now));
+        assert_eq!(queue.pop(), Some(Delivery::Message(message("b"))));
+        assert_eq!(queue.pop(), Some(Delivery::Missed(Missed::Count(2))));
+        assert_eq!(queue.pop(), Some(Delivery::Message(message("e"))));
+        assert_eq!(queue.pop(), None);
+    }
+
+    #[test]
+    fn expired_messages_become_a_note_and_make_room() {
+        let queue = queue(2);
+        let start = Instant::now();
+        let later = start + Duration::from_secs(5);
+        assert!(queue.push(&message("old"), start) && queue.push(&message("new"), later));
+        queue.miss(Missed::Count(1));
+        assert_eq!(queue.expire(Some(start + Duration::from_secs(1)), true), 1);
+        assert!(queue.push(&message("room"), later));
+        assert_eq!(queue.pop(), Some(Delivery::Missed(Missed::Count(1))));
+        assert_eq!(queue.pop(), Some(Delivery::Message(message("new"))));
+        assert_eq!(queue.pop(), Some(Delivery::Missed(Missed::Count(1))));
+        assert_eq!(queue.pop(), Some(Delivery::Message(message("room"))));
+    }
+
+    #[test]
+    fn an_unknown_number_stays_unknown() {
+        let queue = queue(1);
+        queue.miss(Missed::Count(3));
+        queue.miss(Missed::Unknown);
+        queue.miss(Missed::Count(1));
+        assert_eq!(queue.pop(), Some(Delivery::Missed(Missed::Unknown)));
+    }
+}
