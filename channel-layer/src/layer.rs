@@ -1,6 +1,7 @@
 //! The contract of a channel layer, in the words of the Channels specification.
 
 use std::fmt::Debug;
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -65,4 +66,48 @@ pub trait ChannelLayer: Debug + Send + Sync + 'static {
 
     /// What was lost since the layer was made, by cause.
     fn losses(&self) -> Losses;
+}
+
+/// A shared layer is a layer, so that one may be handed to whoever takes layers by value.
+#[async_trait]
+impl<L: ChannelLayer + ?Sized> ChannelLayer for Arc<L> {
+    async fn new_channel(&self, prefix: &str) -> Result<Mailbox, LayerError> {
+        (**self).new_channel(prefix).await
+    }
+
+    async fn send(&self, channel: &ChannelName, message: Message) -> Result<(), LayerError> {
+        (**self).send(channel, message).await
+    }
+
+    async fn receive(&self, channel: &ChannelName) -> Result<Message, LayerError> {
+        (**self).receive(channel).await
+    }
+
+    async fn group_add(&self, group: &GroupName, channel: &ChannelName) -> Result<(), LayerError> {
+        (**self).group_add(group, channel).await
+    }
+
+    async fn group_discard(&self, group: &GroupName, channel: &ChannelName) -> Result<(), LayerError> {
+        (**self).group_discard(group, channel).await
+    }
+
+    async fn group_send(&self, group: &GroupName, message: Message) -> Result<(), LayerError> {
+        (**self).group_send(group, message).await
+    }
+
+    async fn flush(&self) -> Result<(), LayerError> {
+        (**self).flush().await
+    }
+
+    async fn close(&self) -> Result<(), LayerError> {
+        (**self).close().await
+    }
+
+    fn group_expiry(&self) -> Duration {
+        (**self).group_expiry()
+    }
+
+    fn losses(&self) -> Losses {
+        (**self).losses()
+    }
 }

@@ -28,7 +28,9 @@ pub enum Missed {
 }
 
 impl Missed {
-    pub(crate) fn and(self, other: Self) -> Self {
+    /// Both together.
+    #[must_use]
+    pub fn and(self, other: Self) -> Self {
         match (self, other) {
             (Self::Count(a), Self::Count(b)) => Self::Count(a.saturating_add(b)),
             _ => Self::Unknown,

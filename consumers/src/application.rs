@@ -1,0 +1,71 @@
+//! ASGI's callable: whatever can be opened with a scope and a transport.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+
+use crate::context::Context;
+use crate::driver::Driver;
+use crate::{Error, Result, Scope, Transport, WebsocketConsumer};
+
+/// Something that serves a socket: a consumer, a router, a middleware around either, a demultiplexer. They nest
+/// freely, since each is opened in the same way.
+#[async_trait]
+pub trait Application: Send + Sync + 'static {
+    /// Serves one socket from its handshake to its end.
+    async fn open(&self, scope: Scope, transport: Transport);
+
+    /// Whether it serves a path of which this much is left after the outer routers' matches. A router asks before
+    /// it hands the socket over, so that the next route can be tried; what is no router serves only where nothing
+    /// is left.
+    fn resolves(&self, remaining_path: &str) -> bool {
+        remaining_path.is_empty()
+    }
+}
+
+#[async_trait]
+impl Application for Arc<dyn Application> {
+    async fn open(&self, scope: Scope, transport: Transport) {
+        (**self).open(scope, transport).await;
+    }
+
+    fn resolves(&self, remaining_path: &str) -> bool {
+        (**self).resolves(remaining_path)
+    }
+}
+
+/// Makes an application of a consumer, as `as_asgi()` does in Channels: each socket gets a consumer of its own, made
+/// from its scope. What the program shares with it, the closure captures.
+///
+/// When `make` fails, the handshake is refused: with a [`Denial`](crate::Denial) as it says, else with 500.
+pub fn application<C, F>(make: F) -> impl Application
+where
+    C: WebsocketConsumer,
+    F: Fn(&Scope) -> Result<C> + Send + Sync + 'static,
+{
+    ConsumerApplication { make }
+}
+
+struct ConsumerApplication<F> {
+    make: F,
+}
+
+#[async_trait]
+impl<C, F> Application for ConsumerApplication<F>
+where
+    C: WebsocketConsumer,
+    F: Fn(&Scope) -> Result<C> + Send + Sync + 'static,
+{
+    async fn open(&self, scope: Scope, transport: Transport) {
+        if transport.shutdown.is_draining() {
+            return transport.refuse(Error::Layer(channel_layer::LayerError::Closed));
+        }
+        let consumer = match (self.make)(&scope) {
+            Ok(consumer) => Box::new(consumer),
+            Err(error) => return transport.refuse(error),
+        };
+        let Transport { socket, outbound, handshake, shutdown } = transport;
+        let context = Context::new(scope, outbound, handshake, C::LAYER);
+        Driver::new(consumer, context, socket, &shutdown).run().await;
+    }
+}

@@ -1,0 +1,341 @@
+//! What a handler can do: the verbs of a consumer.
+
+use std::collections::BTreeSet;
+use std::future::{Ready, ready};
+
+use channel_layer::{ChannelName, Delivery, GroupName, Mailbox, Message};
+use http::HeaderValue;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use tokio::sync::oneshot;
+use tokio::time::Interval;
+
+use crate::layers::Slot;
+use crate::outbound::NotQueued;
+use crate::relay::Membership;
+use crate::transport::{Acceptance, Handshake};
+use crate::{Close, Error, Event, Frame, Outbound, Result, Scope, heartbeat};
+
+/// The most groups that one connection may be in, joined and relayed together.
+pub const GROUPS_PER_CONNECTION: usize = 1024;
+
+/// A connection as its consumer's handlers see it.
+///
+/// It comes as a parameter and cannot be kept, so what a handler does ends with the handler. All groups are left
+/// when the connection ends, however it ends.
+pub struct Context {
+    scope: Scope,
+    outbound: Outbound,
+    handshake: Option<oneshot::Sender<Handshake>>,
+    closing: Option<Close>,
+    alias: &'static str,
+    mailbox: Option<Member>,
+    relays: Vec<Membership>,
+}
+
+/// The connection's own channel, which is made when it is first needed.
+struct Member {
+    mailbox: Mailbox,
+    groups: BTreeSet<GroupName>,
+    renewal: Interval,
+}
+
+/// What a connection hears from the channel layer.
+pub(crate) enum Heard {
+    Delivery(Delivery),
+    /// The client went away before its handshake was answered.
+    Unanswered,
+}
+
+impl Context {
+    pub(crate) fn new(
+        scope: Scope,
+        outbound: Outbound,
+        handshake: oneshot::Sender<Handshake>,
+        alias: &'static str,
+    ) -> Self {
+        let handshake = Some(handshake);
+        Self { scope, outbound, handshake, closing: None, alias, mailbox: None, relays: Vec::new() }
+    }
+
+    /// The connection's request, route and user.
+    #[must_use]
+    pub fn scope(&self) -> &Scope {
+        &self.scope
+    }
+
+    /// Accepts the handshake. Say more before awaiting it: `ctx.accept().subprotocol("v1").header("x-a", "b").await`.
+    ///
+    /// # Errors
+    /// A defect when the handshake is answered already, when the sub-protocol was not offered or when a header is
+    /// not legal; [`Error::Gone`] when the client is.
+    pub fn accept(&mut self) -> Accept<'_> {
+        Accept { context: self, acceptance: Acceptance::default(), fault: None }
+    }
+
+    /// Sends a frame. When the client is slow and the outbound queue full, this waits; so a slow client slows its
+    /// own consumer, and nobody else's.
+    ///
+    /// # Errors
+    /// [`Error::Gone`] when the socket has ended; a defect before it is accepted.
+    pub async fn send(&mut self, frame: Frame) -> Result {
+        self.push(&frame.wire()).await
+    }
+
+    /// Sends a value as JSON text.
+    ///
+    /// # Errors
+    /// As [`send`](Self::send), and a defect when the value has no JSON form.
+    pub async fn send_json<T: Serialize + ?Sized + Sync>(&mut self, value: &T) -> Result {
+        let frame = Frame::json(value)?;
+        self.send(frame).await
+    }
+
+    /// Sends an event to the client as JSON text, which is encoded once for all who forward the same event.
+    ///
+    /// # Errors
+    /// As [`send_json`](Self::send_json).
+    pub async fn forward<E: Serialize + 'static>(&mut self, event: &Event<E>) -> Result {
+        let wire = event.wire()?;
+        self.push(&wire).await
+    }
+
+    /// Ends the socket after this handler; before the handshake is accepted, refuses it with 403.
+    ///
+    /// # Errors
+    /// None; it returns a result so that it can end a handler.
+    pub async fn close(&mut self, close: impl Into<Close> + Send) -> Result {
+        self.closing.get_or_insert_with(|| close.into());
+        self.outbound.finish();
+        Ok(())
+    }
+
+    /// Makes this consumer hear what is sent to a group, in its `event` handler.
+    ///
+    /// # Errors
+    /// When the layer is away or none is configured; a defect over [`GROUPS_PER_CONNECTION`] groups.
+    pub async fn join(&mut self, group: &GroupName) -> Result {
+        if self.mailbox.as_ref().is_some_and(|member| member.groups.contains(group)) {
+            return Ok(());
+        }
+        self.check_room_for_a_group()?;
+        let layer = self.slot()?.layer;
+        let member = self.member().await?;
+        layer.group_add(group, member.mailbox.name()).await?;
+        member.groups.insert(group.clone());
+        Ok(())
+    }
+
+    /// Passes the events of a group on to the client without troubling this consumer: `render` makes a frame of an
+    /// event, or none, once per event and process, and the same bytes go to every socket that relays the group by
+    /// the same function.
+    ///
+    /// What a handler sends before it returns comes before what the relay passes on: events that arrive while the
+    /// handler runs are kept back until then. A socket whose client is too slow misses events; the consumer is told
+    /// in [`missed`](crate::WebsocketConsumer::missed).
+    ///
+    /// # Errors
+    /// As [`join`](Self::join).
+    pub async fn relay<E>(&mut self, group: &GroupName, render: fn(&E) -> Option<Frame>) -> Result
+    where
+        E: DeserializeOwned + Send + Sync + 'static,
+    {
+        if self.relays.iter().any(|membership| membership.is(group, render)) {
+            return Ok(());
+        }
+        self.check_room_for_a_group()?;
+        let Slot { layer, relays } = self.slot()?;
+        self.outbound.hold();
+        let membership = relays.join(&layer, group, render, &self.outbound).await?;
+        self.relays.push(membership);
+        Ok(())
+    }
+
+    /// Leaves a group that was joined or is relayed; nothing happens when it was neither.
+    ///
+    /// # Errors
+    /// When the layer is away.
+    pub async fn leave(&mut self, group: &GroupName) -> Result {
+        self.relays.retain(|membership| membership.group() != group);
+        if let Some(member) = self.mailbox.as_mut().filter(|member| member.groups.contains(group)) {
+            let slot = self.scope.channel_layers().slot(self.alias);
+            if let Some(Slot { layer, .. }) = slot {
+                layer.group_discard(group, member.mailbox.name()).await?;
+            }
+            member.groups.remove(group);
+        }
+        Ok(())
+    }
+
+    /// Sends an event to all members of a group.
+    ///
+    /// # Errors
+    /// When the layer is away; a defect when the event has no form as a message.
+    pub async fn group_send<E: Serialize + ?Sized + Sync>(&self, group: &GroupName, event: &E) -> Result {
+        let message = Message::new(event)?;
+        Ok(self.slot()?.layer.group_send(group, message).await?)
+    }
+
+    /// Sends an event to one channel.
+    ///
+    /// # Errors
+    /// When the channel is full or the layer away; a defect when the event has no form as a message.
+    pub async fn send_to<E: Serialize + ?Sized + Sync>(&self, channel: &ChannelName, event: &E) -> Result {
+        let message = Message::new(event)?;
+        Ok(self.slot()?.layer.send(channel, message).await?)
+    }
+
+    /// The name of the connection's own channel, for others to answer to; what they send comes to `event`.
+    ///
+    /// # Errors
+    /// When the layer is away or none is configured.
+    pub async fn channel_name(&mut self) -> Result<ChannelName> {
+        Ok(self.member().await?.mailbox.name().clone())
+    }
+
+    async fn push(&mut self, wire: &bytes::Bytes) -> Result {
+        if self.handshake.is_some() {
+            return Err(Error::defect("accept the handshake before sending"));
+        }
+        loop {
+            match self.outbound.push(wire) {
+                Ok(()) => return Ok(()),
+                Err(NotQueued::Full) => self.outbound.room().await,
+                Err(NotQueued::Gone) => return Err(Error::Gone),
+            }
+        }
+    }
+
+    fn slot(&self) -> Result<Slot> {
+        let slot = self.scope.channel_layers().slot(self.alias).cloned();
+        slot.ok_or_else(|| Error::defect(format!("no channel layer is configured as {:?}", self.alias)))
+    }
+
+    async fn member(&mut self) -> Result<&mut Member> {
+        if self.mailbox.is_none() {
+            let layer = self.slot()?.layer;
+            let mailbox = layer.new_channel("specific").await?;
+            self.mailbox =
+                Some(Member { mailbox, groups: BTreeSet::new(), renewal: heartbeat::renewal(&*layer) });
+        }
+        self.mailbox.as_mut().ok_or(Error::Gone)
+    }
+
+    fn check_room_for_a_group(&self) -> Result {
+        let joined = self.mailbox.as_ref().map_or(0, |member| member.groups.len());
+        if joined + self.relays.len() >= GROUPS_PER_CONNECTION {
+            return Err(Error::defect(format!("a connection is in at most {GROUPS_PER_CONNECTION} groups")));
+        }
+        Ok(())
+    }
+
+    /// Waits for what comes from the layer, and renews the connection's memberships meanwhile. Safe to cancel.
+    pub(crate) async fn heard(&mut self) -> Heard {
+        let Self { handshake, mailbox, scope, alias, .. } = self;
+        let answered = handshake.is_none();
+        loop {
+            let Some(Member { mailbox, groups, renewal }) = mailbox else {
+                closed(handshake.as_mut()).await;
+                return Heard::Unanswered;
+            };
+            tokio::select! {
+                delivery = mailbox.recv() => return Heard::Delivery(delivery),
+                () = closed(handshake.as_mut()), if !answered => return Heard::Unanswered,
+                _ = renewal.tick() => {
+                    if let Some(Slot { layer, .. }) = scope.channel_layers().slot(alias) {
+                        heartbeat::renew(&**layer, &*groups, mailbox.name()).await;
+                    }
+                }
+            }
+        }
+    }
+
+    pub(crate) fn outbound(&self) -> &Outbound {
+        &self.outbound
+    }
+
+    pub(crate) fn is_connecting(&self) -> bool {
+        self.handshake.is_some()
+    }
+
+    /// The close that a handler has asked for.
+    pub(crate) fn closing(&self) -> Option<&Close> {
+        self.closing.as_ref()
+    }
+
+    pub(crate) fn refuse(&mut self, error: Error) {
+        self.outbound.abandon();
+        if let Some(handshake) = self.handshake.take() {
+            // A client that is gone needs no answer.
+            let _ = handshake.send(Handshake::Deny(error.into_denial()));
+        }
+    }
+
+    /// Leaves every group at once.
+    pub(crate) fn leave_all(&mut self) {
+        self.mailbox = None;
+        self.relays = Vec::new();
+    }
+}
+
+impl std::fmt::Debug for Context {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Context").field("scope", &self.scope).finish_non_exhaustive()
+    }
+}
+
+/// Completes when nobody waits for the answer any more; never when it was given.
+async fn closed(handshake: Option<&mut oneshot::Sender<Handshake>>) {
+    match handshake {
+        Some(handshake) => handshake.closed().await,
+        None => std::future::pending().await,
+    }
+}
+
+/// An accepting answer in the making: await it to give it.
+#[must_use = "the handshake is accepted when this is awaited"]
+#[derive(Debug)]
+pub struct Accept<'a> {
+    context: &'a mut Context,
+    acceptance: Acceptance,
+    fault: Option<Error>,
+}
+
+impl Accept<'_> {
+    /// Chooses one of the sub-protocols that the client offers.
+    pub fn subprotocol(mut self, name: &str) -> Self {
+        if self.context.scope.subprotocols().any(|offered| offered == name) {
+            self.acceptance.subprotocol = HeaderValue::from_str(name).ok();
+        } else {
+            self.fault = Some(Error::defect(format!("the client does not offer the sub-protocol {name:?}")));
+        }
+        self
+    }
+
+    /// Adds a header to the answer.
+    pub fn header(mut self, name: &str, value: &str) -> Self {
+        if let Err(fault) = self.acceptance.header(name, value) {
+            self.fault = Some(fault.into());
+        }
+        self
+    }
+
+    fn answer(self) -> Result {
+        if let Some(fault) = self.fault {
+            return Err(fault);
+        }
+        let Some(handshake) = self.context.handshake.take() else {
+            return Err(Error::defect("the handshake is answered already"));
+        };
+        handshake.send(Handshake::Accept(self.acceptance)).map_err(|_| Error::Gone)
+    }
+}
+
+impl IntoFuture for Accept<'_> {
+    type Output = Result;
+    type IntoFuture = Ready<Result>;
+
+    fn into_future(self) -> Self::IntoFuture {
+        ready(self.answer())
+    }
+}

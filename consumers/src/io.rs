@@ -1,0 +1,167 @@
+//! The socket's side of a connection's task: reads ahead a little, writes what is queued, and watches the clock.
+
+use std::collections::VecDeque;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use channel_layer::Missed;
+use tokio::time::{Instant, Sleep};
+use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
+
+use crate::transport::{Inbound, Socket};
+use crate::{Close, CloseCode, Frame, Outbound, Shutdown};
+
+/// How many frames are read ahead of the handlers; then the client has to wait, as TCP makes it.
+const READ_AHEAD: usize = 16;
+
+/// How long a socket may stay full before it is closed with 1013.
+const STALL_LIMIT: Duration = Duration::from_secs(10);
+
+/// What the socket's side has to say to the driver.
+pub(crate) enum Signal {
+    Frame(Frame),
+    Missed(Missed),
+    Closed(Close),
+    Draining,
+    Stalled,
+}
+
+pub(crate) struct Io {
+    socket: Box<dyn Socket>,
+    outbound: Outbound,
+    inbox: VecDeque<Inbound>,
+    /// Nothing more will come from the socket.
+    ended: bool,
+    draining: Pin<Box<WaitForCancellationFutureOwned>>,
+    is_draining: bool,
+    cut: CancellationToken,
+    stall: Option<Stall>,
+}
+
+/// The watch over a socket that is full.
+struct Stall {
+    since: Instant,
+    limit: Pin<Box<Sleep>>,
+    is_over: bool,
+}
+
+impl Io {
+    pub(crate) fn new(socket: Box<dyn Socket>, outbound: Outbound, shutdown: &Shutdown) -> Self {
+        Self {
+            socket,
+            outbound,
+            inbox: VecDeque::new(),
+            ended: false,
+            draining: Box::pin(shutdown.draining_token().cancelled_owned()),
+            is_draining: false,
+            cut: shutdown.cut_token(),
+            stall: None,
+        }
+    }
+
+    /// Serves the socket: writes, reads ahead, watches. Whatever it finds is kept for [`poll_signal`](Self::poll_signal).
+    pub(crate) fn poll(&mut self, cx: &mut Context<'_>) {
+        if !self.is_draining && self.draining.as_mut().poll(cx).is_ready() {
+            self.is_draining = true;
+            // From here on the same future waits for the deadline.
+            self.draining = Box::pin(self.cut.clone().cancelled_owned());
+        }
+        if self.is_draining {
+            // Only to be woken; whether it has come is asked in `is_cut`.
+            let _ = self.draining.as_mut().poll(cx);
+        }
+        self.poll_read(cx);
+        if let Poll::Ready(Err(_)) = self.outbound.poll_flush(cx)
+            && !self.ended
+        {
+            self.ended = true;
+            self.inbox.push_back(Inbound::Closed(CloseCode::ABNORMAL.into()));
+        }
+        self.poll_stall(cx);
+    }
+
+    fn poll_read(&mut self, cx: &mut Context<'_>) {
+        while !self.ended && self.inbox.len() < READ_AHEAD {
+            match self.socket.poll_next(cx) {
+                Poll::Ready(Some(inbound)) => {
+                    self.ended = matches!(inbound, Inbound::Closed(_));
+                    self.inbox.push_back(inbound);
+                }
+                Poll::Ready(None) => {
+                    self.ended = true;
+                    self.inbox.push_back(Inbound::Closed(CloseCode::ABNORMAL.into()));
+                }
+                Poll::Pending => return,
+            }
+        }
+    }
+
+    fn poll_stall(&mut self, cx: &mut Context<'_>) {
+        let Some(since) = self.outbound.full_since() else {
+            self.stall = None;
+            return;
+        };
+        let stall = match &mut self.stall {
+            Some(stall) if stall.since == since => stall,
+            stall => {
+                let limit = Box::pin(tokio::time::sleep_until(since + STALL_LIMIT));
+                stall.insert(Stall { since, limit, is_over: false })
+            }
+        };
+        stall.is_over = stall.is_over || stall.limit.as_mut().poll(cx).is_ready();
+        if stall.is_over {
+            // Who waits for room will find none.
+            self.outbound.finish();
+        }
+    }
+
+    /// The next thing to handle: the end first, then losses, then frames in order.
+    pub(crate) fn poll_signal(&mut self, cx: &mut Context<'_>) -> Poll<Signal> {
+        self.poll(cx);
+        if self.is_draining {
+            return Poll::Ready(Signal::Draining);
+        }
+        if self.stall.as_ref().is_some_and(|stall| stall.is_over) {
+            return Poll::Ready(Signal::Stalled);
+        }
+        if let Some(missed) = self.outbound.take_missed() {
+            return Poll::Ready(Signal::Missed(missed));
+        }
+        match self.inbox.pop_front() {
+            Some(Inbound::Frame(frame)) => Poll::Ready(Signal::Frame(frame)),
+            Some(Inbound::Closed(close)) => Poll::Ready(Signal::Closed(close)),
+            None => Poll::Pending,
+        }
+    }
+
+    /// Whether the deadline of a shutdown has passed.
+    pub(crate) fn is_cut(&self) -> bool {
+        self.cut.is_cancelled()
+    }
+
+    pub(crate) fn close(&mut self, close: &Close) {
+        self.socket.close(close);
+    }
+
+    /// Serves the socket until its closing handshake is done; the client's last frames are of no interest any more.
+    pub(crate) fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        loop {
+            let is_broken = matches!(self.outbound.poll_flush(cx), Poll::Ready(Err(_)));
+            match self.socket.poll_next(cx) {
+                Poll::Ready(Some(_)) => {}
+                Poll::Ready(None) => {
+                    // The last words of the protocol may have been queued by that very call.
+                    let _ = self.outbound.poll_flush(cx);
+                    return Poll::Ready(());
+                }
+                Poll::Pending if is_broken || self.is_cut() => return Poll::Ready(()),
+                Poll::Pending => {
+                    // Reading may have queued an answer.
+                    let _ = self.outbound.poll_flush(cx);
+                    return Poll::Pending;
+                }
+            }
+        }
+    }
+}

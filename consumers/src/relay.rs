@@ -1,0 +1,363 @@
+//! Relays: events of a group rendered once per process and passed on, finished, to every socket that wants them.
+//!
+//! A relay is one member of its group with a task of its own. It gathers what arrives in one turn, renders each
+//! event once, and hands the same bytes to every socket's outbound queue, so that a thousand sockets cost a
+//! thousand writes and nothing else.
+
+use std::any::TypeId;
+use std::collections::HashMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Weak};
+
+use bytes::{Bytes, BytesMut};
+use channel_layer::{ChannelLayer, Delivery, GroupName, LayerError, Mailbox, Message, Missed};
+use parking_lot::Mutex;
+use serde::de::DeserializeOwned;
+use slab::Slab;
+use tokio::sync::{Notify, OnceCell};
+
+use crate::{Frame, Outbound};
+
+/// The most frames that one turn gathers into one write per socket.
+const FRAMES_PER_TURN: usize = 128;
+
+/// How many sockets are served between two looks at what else there is to do.
+const SOCKETS_PER_TURN: usize = 64;
+
+/// How a message becomes a frame, or none.
+type Render = Box<dyn Fn(&Message) -> Option<Frame> + Send + Sync>;
+
+/// The relays of one layer in this process.
+#[derive(Default)]
+pub(crate) struct Relays {
+    open: Mutex<HashMap<Key, Arc<Relay>>>,
+}
+
+/// Sockets share a relay when they relay the same group by the same function.
+#[derive(Clone, PartialEq, Eq, Hash)]
+struct Key {
+    group: GroupName,
+    event: TypeId,
+    render: usize,
+}
+
+struct Relay {
+    group: GroupName,
+    render: Render,
+    started: OnceCell<()>,
+    sockets: Mutex<Sockets>,
+    stop: Notify,
+}
+
+#[derive(Default)]
+struct Sockets {
+    slots: Slab<Outbound>,
+    /// The last socket has left: the relay ends and takes no more.
+    is_over: bool,
+}
+
+impl Relays {
+    /// Passes the events of a group on to a socket until the membership is dropped.
+    pub(crate) async fn join<E: DeserializeOwned + Send + Sync + 'static>(
+        self: &Arc<Self>,
+        layer: &Arc<dyn ChannelLayer>,
+        group: &GroupName,
+        render: fn(&E) -> Option<Frame>,
+        socket: &Outbound,
+    ) -> Result<Membership, LayerError> {
+        let key = Key { group: group.clone(), event: TypeId::of::<E>(), render: render as usize };
+        let membership = loop {
+            let relay = Arc::clone(
+                self.open
+                    .lock()
+                    .entry(key.clone())
+                    .or_insert_with(|| Arc::new(Relay::new(group.clone(), render))),
+            );
+            if let Some(slot) = relay.add(socket) {
+                break Membership { relay, slot, key, relays: Arc::downgrade(self) };
+            }
+            self.forget(&key, &relay);
+        };
+        let relay = &membership.relay;
+        relay.started.get_or_try_init(|| relay.start(Arc::clone(layer))).await?;
+        Ok(membership)
+    }
+
+    fn forget(&self, key: &Key, relay: &Arc<Relay>) {
+        let mut open = self.open.lock();
+        if open.get(key).is_some_and(|known| Arc::ptr_eq(known, relay)) {
+            open.remove(key);
+        }
+    }
+}
+
+impl std::fmt::Debug for Relays {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Relays").field("open", &self.open.lock().len()).finish()
+    }
+}
+
+/// One socket's part in a relay; dropping it ends the part, and the last one the relay.
+pub(crate) struct Membership {
+    relay: Arc<Relay>,
+    slot: usize,
+    key: Key,
+    relays: Weak<Relays>,
+}
+
+impl Membership {
+    pub(crate) fn group(&self) -> &GroupName {
+        &self.relay.group
+    }
+
+    /// Whether this passes on the same group by the same function.
+    pub(crate) fn is<E: 'static>(&self, group: &GroupName, render: fn(&E) -> Option<Frame>) -> bool {
+        self.key == Key { group: group.clone(), event: TypeId::of::<E>(), render: render as usize }
+    }
+}
+
+impl Drop for Membership {
+    fn drop(&mut self) {
+        let mut sockets = self.relay.sockets.lock();
+        sockets.slots.remove(self.slot);
+        if !sockets.slots.is_empty() {
+            return;
+        }
+        sockets.is_over = true;
+        drop(sockets);
+        self.relay.stop.notify_one();
+        if let Some(relays) = self.relays.upgrade() {
+            relays.forget(&self.key, &self.relay);
+        }
+    }
+}
+
+impl Relay {
+    fn new<E: DeserializeOwned + Send + Sync + 'static>(
+        group: GroupName,
+        render: fn(&E) -> Option<Frame>,
+    ) -> Self {
+        let render = move |message: &Message| match message.decode::<E>() {
+            Ok(event) => render(&event),
+            Err(cause) => {
+                tracing::debug!(%cause, kind = message.kind(), "an event that the relay does not know was dropped");
+                None
+            }
+        };
+        Self {
+            group,
+            render: Box::new(render),
+            started: OnceCell::new(),
+            sockets: Mutex::default(),
+            stop: Notify::new(),
+        }
+    }
+
+    fn add(&self, socket: &Outbound) -> Option<usize> {
+        let mut sockets = self.sockets.lock();
+        (!sockets.is_over).then(|| sockets.slots.insert(socket.clone()))
+    }
+
+    /// Joins the group, so that whatever is sent after this is passed on, and starts the task.
+    async fn start(self: &Arc<Self>, layer: Arc<dyn ChannelLayer>) -> Result<(), LayerError> {
+        let mailbox = layer.new_channel("relay").await?;
+        layer.group_add(&self.group, mailbox.name()).await?;
+        tokio::spawn(Arc::clone(self).run(layer, mailbox));
+        Ok(())
+    }
+
+    async fn run(self: Arc<Self>, layer: Arc<dyn ChannelLayer>, mut mailbox: Mailbox) {
+        let mut renewal = crate::heartbeat::renewal(&*layer);
+        loop {
+            tokio::select! {
+                () = self.stop.notified() => return,
+                delivery = mailbox.recv() => {
+                    let batch = self.gather(delivery, &mut mailbox).await;
+                    self.deliver(&batch).await;
+                }
+                _ = renewal.tick() => {
+                    crate::heartbeat::renew(&*layer, [&self.group], mailbox.name()).await;
+                }
+            }
+        }
+    }
+
+    /// Renders what has arrived, and what else arrives while others have their turn.
+    async fn gather(&self, first: Delivery, mailbox: &mut Mailbox) -> Batch {
+        let mut wire = BytesMut::new();
+        let mut batch = Batch::default();
+        self.take(first, &mut wire, &mut batch);
+        tokio::task::yield_now().await;
+        while batch.frames < FRAMES_PER_TURN
+            && let Some(delivery) = mailbox.try_recv()
+        {
+            self.take(delivery, &mut wire, &mut batch);
+        }
+        batch.wire = wire.freeze();
+        batch
+    }
+
+    fn take(&self, delivery: Delivery, wire: &mut BytesMut, batch: &mut Batch) {
+        match delivery {
+            Delivery::Message(message) => {
+                // A panic in one event's rendering must not end the relay for everyone.
+                match catch_unwind(AssertUnwindSafe(|| (self.render)(&message))) {
+                    Ok(Some(frame)) => {
+                        frame.encode(wire);
+                        batch.frames += 1;
+                    }
+                    Ok(None) => {}
+                    Err(_) => {
+                        tracing::error!(kind = message.kind(), "rendering an event panicked; it was dropped")
+                    }
+                }
+            }
+            Delivery::Missed(missed) => {
+                batch.missed = Some(batch.missed.map_or(missed, |before| before.and(missed)));
+            }
+        }
+    }
+
+    async fn deliver(&self, batch: &Batch) {
+        if batch.frames == 0 && batch.missed.is_none() {
+            return;
+        }
+        let mut turn = Vec::with_capacity(SOCKETS_PER_TURN);
+        let mut slots = 0..SOCKETS_PER_TURN;
+        loop {
+            // The lock is held for the copying of handles only: a write may take a while.
+            let end = {
+                let sockets = self.sockets.lock();
+                turn.extend(slots.clone().filter_map(|slot| sockets.slots.get(slot)).cloned());
+                sockets.slots.capacity()
+            };
+            turn.drain(..).for_each(|socket| batch.pass_on(&socket));
+            if slots.end >= end {
+                return;
+            }
+            slots = slots.end..slots.end + SOCKETS_PER_TURN;
+            tokio::task::yield_now().await;
+        }
+    }
+}
+
+/// What one turn gathered: finished frames in one piece of bytes, and how many messages were lost before it.
+#[derive(Default)]
+struct Batch {
+    wire: Bytes,
+    frames: usize,
+    missed: Option<Missed>,
+}
+
+impl Batch {
+    fn pass_on(&self, socket: &Outbound) {
+        if let Some(missed) = self.missed {
+            socket.miss(missed);
+        }
+        if self.frames > 0 {
+            // A socket that has ended is about to drop its membership.
+            socket.pass_on(&self.wire, self.frames);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use channel_layer::InMemoryLayer;
+    use serde::{Deserialize, Serialize};
+
+    #[derive(Serialize, Deserialize)]
+    struct Said {
+        r#type: String,
+        text: String,
+    }
+
+    fn render(said: &Said) -> Option<Frame> {
+        assert_ne!(said.text, "panic", "rendering this panics");
+        (said.text != "hidden").then(|| Frame::text(said.text.clone()))
+    }
+
+    fn said(text: &str) -> Message {
+        Message::new(&Said { r#type: "said".into(), text: text.into() }).unwrap()
+    }
+
+    fn fixture() -> (Arc<Relays>, Arc<dyn ChannelLayer>, GroupName) {
+        (Arc::default(), Arc::new(InMemoryLayer::default()), GroupName::new("g").unwrap())
+    }
+
+    async fn read(reader: &mut tokio::io::DuplexStream, expected: &[&str]) {
+        use tokio::io::AsyncReadExt;
+        let expected: Vec<u8> = expected.iter().flat_map(|text| Frame::text(*text).wire()).collect();
+        let mut bytes = vec![0; expected.len()];
+        reader.read_exact(&mut bytes).await.unwrap();
+        assert_eq!(bytes, expected);
+    }
+
+    fn socket() -> (Outbound, tokio::io::DuplexStream) {
+        let (reader, writer) = tokio::io::duplex(4096);
+        let outbound = Outbound::new();
+        outbound.attach(writer);
+        (outbound, reader)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn sockets_share_one_relay_which_ends_with_the_last() {
+        let (relays, layer, group) = fixture();
+        let (first, mut first_reader) = socket();
+        let (second, mut second_reader) = socket();
+        let one = relays.join(&layer, &group, render, &first).await.unwrap();
+        let two = relays.join(&layer, &group, render, &second).await.unwrap();
+        assert_eq!(relays.open.lock().len(), 1);
+        layer.group_send(&group, said("both")).await.unwrap();
+        read(&mut first_reader, &["both"]).await;
+        read(&mut second_reader, &["both"]).await;
+        drop(one);
+        layer.group_send(&group, said("second")).await.unwrap();
+        read(&mut second_reader, &["second"]).await;
+        drop(two);
+        assert_eq!(relays.open.lock().len(), 0);
+        let again = relays.join(&layer, &group, render, &first).await.unwrap();
+        layer.group_send(&group, said("again")).await.unwrap();
+        read(&mut first_reader, &["again"]).await;
+        drop(again);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_bad_event_does_not_end_the_relay() {
+        let (relays, layer, group) = fixture();
+        let (socket, mut reader) = socket();
+        let _membership = relays.join(&layer, &group, render, &socket).await.unwrap();
+        let unknown = Message::new(&std::collections::BTreeMap::from([("type", "unknown")])).unwrap();
+        for message in [said("1"), said("hidden"), unknown, said("panic"), said("2")] {
+            layer.group_send(&group, message).await.unwrap();
+        }
+        read(&mut reader, &["1", "2"]).await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_membership_outlives_the_expiry_of_the_group() {
+        let (relays, _, group) = fixture();
+        let limits = channel_layer::Limits::default().group_expiry(std::time::Duration::from_secs(3));
+        let layer: Arc<dyn ChannelLayer> = Arc::new(InMemoryLayer::new(limits));
+        let (socket, mut reader) = socket();
+        let _membership = relays.join(&layer, &group, render, &socket).await.unwrap();
+        tokio::time::sleep(std::time::Duration::from_secs(60)).await;
+        layer.group_send(&group, said("still here")).await.unwrap();
+        read(&mut reader, &["still here"]).await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_the_relay_itself_missed_is_told_to_every_socket() {
+        let (relays, _, group) = fixture();
+        let limits = channel_layer::Limits::default().capacity(channel_layer::Capacities::new(2));
+        let layer: Arc<dyn ChannelLayer> = Arc::new(InMemoryLayer::new(limits));
+        let (socket, mut reader) = socket();
+        let _membership = relays.join(&layer, &group, render, &socket).await.unwrap();
+        for n in 0..5 {
+            layer.group_send(&group, said(&n.to_string())).await.unwrap();
+        }
+        read(&mut reader, &["0", "1"]).await;
+        assert_eq!(socket.take_missed(), Some(Missed::Count(3)));
+    }
+}
