@@ -112,7 +112,7 @@ impl Io {
         stall.is_over = stall.is_over || stall.limit.as_mut().poll(cx).is_ready();
         if stall.is_over {
             // Who waits for room will find none.
-            self.outbound.finish();
+            self.outbound.finish_now();
         }
     }
 

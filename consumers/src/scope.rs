@@ -30,19 +30,18 @@ pub struct Scope {
 impl Scope {
     /// The scope of a request; its extensions (user, session, peer address) move over, its body does not matter.
     ///
-    /// The path is percent-decoded; bytes that are not UTF-8 become U+FFFD. Headers whose values are not text, and
-    /// those that speak of the handshake only, are left out.
+    /// The path is percent-decoded; bytes that are not UTF-8 become U+FFFD. Header values are read as Latin-1, as
+    /// Channels does. Headers that speak of the handshake only are left out.
     #[must_use]
     pub fn from_request(request: &mut Parts, layers: ChannelLayers) -> Self {
         let path = percent_decode_str(request.uri.path()).decode_utf8_lossy();
         let headers = request.headers.iter().filter(|(name, _)| !is_about_the_handshake(name));
-        let text = |value: &http::HeaderValue| value.to_str().map(Box::from).ok();
         let offered = request.headers.get_all(header::SEC_WEBSOCKET_PROTOCOL).iter();
         Self {
             path: path.into(),
             matched: 0,
             query: request.uri.query().unwrap_or_default().into(),
-            headers: headers.filter_map(|(name, value)| Some((name.clone(), text(value)?))).collect(),
+            headers: headers.map(|(name, value)| (name.clone(), latin_1(value.as_bytes()))).collect(),
             subprotocols: offered
                 .filter_map(|value| value.to_str().ok())
                 .flat_map(|value| value.split(','))
@@ -142,6 +141,10 @@ impl fmt::Debug for Scope {
             .field("params", &self.params)
             .finish_non_exhaustive()
     }
+}
+
+fn latin_1(bytes: &[u8]) -> Box<str> {
+    bytes.iter().map(|byte| char::from(*byte)).collect()
 }
 
 fn is_about_the_handshake(name: &HeaderName) -> bool {

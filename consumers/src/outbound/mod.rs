@@ -42,6 +42,8 @@ struct State {
     backlog: VecDeque<Piece>,
     frames: usize,
     bytes: usize,
+    /// The first piece has left in part, so it must leave whole.
+    is_front_started: bool,
     /// What relays passed on while the handler that joined them still runs; it follows what the handler sends.
     held: Option<VecDeque<Piece>>,
     writer: Option<Box<dyn AsyncWrite + Send + Unpin>>,
@@ -178,6 +180,16 @@ impl Outbound {
         }
     }
 
+    /// Ends the sending of frames and drops those that have not begun to leave, so that a close frame is next.
+    pub(crate) fn finish_now(&self) {
+        self.finish();
+        let mut state = self.0.state.lock();
+        let keep = usize::from(state.is_front_started);
+        state.backlog.truncate(keep);
+        state.bytes = state.backlog.iter().map(|piece| piece.bytes.len()).sum();
+        state.frames = state.backlog.iter().map(|piece| piece.frames).sum();
+    }
+
     /// Ends all writing and drops what is unsent.
     pub fn abandon(&self) {
         self.0.state.lock().abandon(&self.0.room);
@@ -198,6 +210,16 @@ impl Outbound {
             state.abandon(&self.0.room);
         }
         polled
+    }
+
+    /// Writes what is queued and then ends the writing half, so that the peer sees the end of the stream.
+    ///
+    /// # Errors
+    /// When the socket is broken.
+    pub fn poll_shutdown(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        std::task::ready!(self.poll_flush(cx))?;
+        let mut state = self.0.state.lock();
+        state.writer.as_mut().map_or(Poll::Ready(Ok(())), |writer| Pin::new(writer).poll_shutdown(cx))
     }
 
     /// Queues bytes of the protocol's own, even after the frames have ended.
@@ -270,7 +292,9 @@ impl State {
                 Poll::Pending => return Poll::Pending,
             };
             self.bytes -= written;
-            self.frames -= advance(&mut self.backlog, written);
+            let (frames, is_front_started) = advance(&mut self.backlog, written);
+            self.frames -= frames;
+            self.is_front_started = is_front_started;
             if self.full_since.is_some() && self.frames < UNSENT_FRAMES && self.bytes < UNSENT_BYTES {
                 self.full_since = None;
                 room.notify_waiters();
@@ -288,19 +312,19 @@ impl State {
     }
 }
 
-/// Takes written bytes off the front and says how many frames they completed.
-fn advance(backlog: &mut VecDeque<Piece>, mut written: usize) -> usize {
+/// Takes written bytes off the front; how many frames they completed, and whether they began another piece.
+fn advance(backlog: &mut VecDeque<Piece>, mut written: usize) -> (usize, bool) {
     let mut frames = 0;
     while let Some(piece) = backlog.front_mut() {
         if written < piece.bytes.len() {
             piece.bytes.advance(written);
-            break;
+            return (frames, written > 0);
         }
         written -= piece.bytes.len();
         frames += piece.frames;
         backlog.pop_front();
     }
-    frames
+    (frames, false)
 }
 
 impl std::fmt::Debug for Outbound {

@@ -1,0 +1,152 @@
+//! The opening handshake: from an HTTP request to an application with a socket, and its answer back.
+
+use std::sync::Arc;
+
+use axum_core::body::Body;
+use consumers::{Acceptance, Application, Denial, Handshake, Outbound, Scope, Transport};
+use http::request::Parts;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Version, header};
+use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
+
+use crate::identity::plain;
+use crate::site::Site;
+use crate::socket::ServerSocket;
+
+/// Whether a request asks for a WebSocket.
+pub(crate) fn is_upgrade<B>(request: &Request<B>) -> bool {
+    has_token(request.headers(), &header::UPGRADE, "websocket")
+}
+
+/// Opens the application with a socket for this request and answers as it decides.
+pub(crate) async fn answer<B>(
+    site: Site,
+    app: Arc<dyn Application>,
+    mut request: Request<B>,
+) -> Response<Body> {
+    let key = match check(&request) {
+        Ok(key) => key,
+        Err(refusal) => return *refusal,
+    };
+    let upgrade = hyper::upgrade::on(&mut request);
+    let mut parts: Parts = request.into_parts().0;
+    let scope = Scope::from_request(&mut parts, site.layers.clone());
+    drop(parts);
+    if !app.resolves(scope.remaining_path()) {
+        return plain(StatusCode::NOT_FOUND, "not found");
+    }
+    let outbound = Outbound::new();
+    let socket = ServerSocket::new(upgrade, outbound.clone(), site.sockets.clone());
+    let (transport, answer) = Transport::new(socket, outbound, site.shutdown.clone());
+    site.shutdown.spawn(async move { app.open(scope, transport).await });
+    match tokio::time::timeout(site.sockets.handshake_timeout, answer).await {
+        Ok(Ok(Handshake::Accept(acceptance))) => switching(&key, acceptance),
+        Ok(Ok(Handshake::Deny(denial))) => denied(denial),
+        Ok(Err(_)) => plain(StatusCode::INTERNAL_SERVER_ERROR, "internal error"),
+        Err(_) => {
+            tracing::warn!("a consumer has neither accepted nor refused a handshake in time");
+            plain(StatusCode::SERVICE_UNAVAILABLE, "try again later")
+        }
+    }
+}
+
+/// Checks what RFC 6455, section 4.2.1, asks of a client, and returns what its key is answered with.
+fn check<B>(request: &Request<B>) -> Result<HeaderValue, Box<Response<Body>>> {
+    let headers = request.headers();
+    let bad = |text| Err(Box::new(plain(StatusCode::BAD_REQUEST, text)));
+    if request.method() != Method::GET || request.version() < Version::HTTP_11 {
+        return bad("a WebSocket handshake is a GET over HTTP/1.1");
+    }
+    if !has_token(headers, &header::CONNECTION, "upgrade") {
+        return bad("a WebSocket handshake needs `Connection: Upgrade`");
+    }
+    if headers.get(header::SEC_WEBSOCKET_VERSION).is_none_or(|version| version != "13") {
+        let mut response = plain(StatusCode::UPGRADE_REQUIRED, "this server speaks WebSocket version 13");
+        response.headers_mut().insert(header::SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
+        return Err(Box::new(response));
+    }
+    let key = headers.get(header::SEC_WEBSOCKET_KEY).map(HeaderValue::as_bytes).unwrap_or_default();
+    let Ok(accept) = HeaderValue::try_from(derive_accept_key(key)) else {
+        return bad("the key is not valid");
+    };
+    // 16 bytes in base64.
+    if key.len() != 24 || !key.ends_with(b"==") {
+        return bad("a WebSocket handshake needs a `Sec-WebSocket-Key` of 16 bytes in base64");
+    }
+    Ok(accept)
+}
+
+fn has_token(headers: &HeaderMap, name: &HeaderName, token: &str) -> bool {
+    headers
+        .get_all(name)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .any(|value| value.trim().eq_ignore_ascii_case(token))
+}
+
+fn switching(accept: &HeaderValue, acceptance: Acceptance) -> Response<Body> {
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+    let headers = response.headers_mut();
+    *headers = acceptance.headers;
+    headers.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
+    headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
+    headers.insert(header::SEC_WEBSOCKET_ACCEPT, accept.clone());
+    if let Some(subprotocol) = acceptance.subprotocol {
+        headers.insert(header::SEC_WEBSOCKET_PROTOCOL, subprotocol);
+    }
+    response
+}
+
+fn denied(denial: Denial) -> Response<Body> {
+    let mut response = Response::new(Body::from(denial.body));
+    *response.status_mut() = denial.status;
+    *response.headers_mut() = denial.headers;
+    response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GOOD: [(&str, &str); 4] = [
+        ("connection", "keep-alive, Upgrade"),
+        ("upgrade", "WebSocket"),
+        ("sec-websocket-version", "13"),
+        ("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ=="),
+    ];
+
+    /// The status that a handshake gets with one header in another's place.
+    fn status(name: &str, value: Option<&str>) -> u16 {
+        let mut request = Request::get("/");
+        for (header, good) in GOOD {
+            let value = if header == name { value } else { Some(good) };
+            request = value.into_iter().fold(request, |request, value| request.header(header, value));
+        }
+        check(&request.body(()).unwrap()).map_or_else(|response| response.status().as_u16(), |_| 101)
+    }
+
+    #[test]
+    fn the_sample_of_the_rfc_is_answered_as_there() {
+        let request =
+            GOOD.iter().fold(Request::get("/"), |request, (name, value)| request.header(*name, *value));
+        assert_eq!(check(&request.body(()).unwrap()).unwrap(), "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
+    }
+
+    #[test]
+    fn what_the_rfc_asks_for_is_checked() {
+        assert_eq!(status("", None), 101);
+        assert_eq!(status("connection", Some("keep-alive")), 400);
+        assert_eq!(status("sec-websocket-version", Some("8")), 426);
+        assert_eq!(status("sec-websocket-version", None), 426);
+        assert_eq!(status("sec-websocket-key", None), 400);
+        assert_eq!(status("sec-websocket-key", Some("short")), 400);
+    }
+
+    #[test]
+    fn only_an_upgrade_to_websocket_is_one() {
+        let upgrade = |value| is_upgrade(&Request::get("/").header("upgrade", value).body(()).unwrap());
+        assert!(upgrade("websocket") && upgrade("h2c, WebSocket"));
+        assert!(!upgrade("h2c"));
+    }
+}

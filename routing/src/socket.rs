@@ -1,0 +1,311 @@
+//! A server's socket: tungstenite reads and checks what comes in, and answers through the outbound queue.
+
+use std::fmt;
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use consumers::{Close, CloseCode, Frame, Inbound, Outbound, ProtocolWriter, Socket};
+use futures_util::future::BoxFuture;
+use futures_util::{FutureExt, Sink, Stream};
+use hyper::upgrade::{OnUpgrade, Upgraded};
+use hyper_util::rt::TokioIo;
+use hyper_util::server::conn::auto;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+use tokio::time::{Instant, Sleep};
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig};
+use tokio_tungstenite::tungstenite::{Error, Message, error::ProtocolError};
+
+use crate::SocketConfig;
+
+/// The socket of one connection, from before the upgrade to the last byte.
+pub(crate) struct ServerSocket {
+    phase: Phase,
+    outbound: Outbound,
+    config: SocketConfig,
+    keepalive: Keepalive,
+    /// When we give up on a peer that does not answer our close.
+    give_up: Option<Pin<Box<Sleep>>>,
+}
+
+enum Phase {
+    /// The answer to the handshake is under way; a close that is asked for meanwhile waits.
+    Upgrading(BoxFuture<'static, hyper::Result<WebSocketStream<Wire>>>, Option<CloseFrame>),
+    Open(Box<WebSocketStream<Wire>>),
+    /// All is said; the peer hangs up, or is given up. What it still sends is read, lest the kernel resets the
+    /// connection and our last words with it.
+    Lingering(Box<dyn AsyncRead + Send + Unpin>),
+    Over,
+}
+
+/// What tungstenite talks over: it reads from the socket and writes into the queue.
+struct Wire {
+    reader: Box<dyn AsyncRead + Send + Unpin>,
+    writer: ProtocolWriter,
+}
+
+impl ServerSocket {
+    pub(crate) fn new(upgrade: OnUpgrade, outbound: Outbound, config: SocketConfig) -> Self {
+        let limits = WebSocketConfig::default()
+            .read_buffer_size(config.read_buffer)
+            .write_buffer_size(0)
+            .max_message_size(Some(config.message_limit))
+            .max_frame_size(Some(config.message_limit));
+        let opening = open(upgrade, outbound.clone(), limits).boxed();
+        let keepalive = Keepalive { timer: None, is_pinged: false, has_heard: false };
+        Self { phase: Phase::Upgrading(opening, None), outbound, config, keepalive, give_up: None }
+    }
+
+    /// Reads on until there is something for the consumer.
+    fn poll_open(&mut self, cx: &mut Context<'_>) -> Poll<Option<Inbound>> {
+        loop {
+            let Phase::Open(stream) = &mut self.phase else { return Poll::Ready(None) };
+            let message = match ready!(Pin::new(stream).poll_next(cx)) {
+                Some(Ok(message)) => message,
+                Some(Err(error)) => return Poll::Ready(self.fail(&error)),
+                None => {
+                    self.linger();
+                    return Poll::Ready(None);
+                }
+            };
+            self.keepalive.heard(&message, &self.config);
+            match message {
+                Message::Text(text) => return Poll::Ready(Some(Inbound::Frame(Frame::Text(text)))),
+                Message::Binary(bytes) => return Poll::Ready(Some(Inbound::Frame(Frame::Binary(bytes)))),
+                Message::Close(frame) => {
+                    return Poll::Ready(Some(Inbound::Closed(self.closed_by_peer(frame))));
+                }
+                // Pings are answered by tungstenite, with its next read.
+                Message::Ping(_) | Message::Pong(_) | Message::Frame(_) => {}
+            }
+        }
+    }
+
+    fn closed_by_peer(&mut self, frame: Option<CloseFrame>) -> Close {
+        // tungstenite answers it next; no frame of ours may follow that answer.
+        self.outbound.finish();
+        frame.map_or_else(
+            || CloseCode::NO_STATUS.into(),
+            |frame| Close::new(u16::from(frame.code), frame.reason.as_str()),
+        )
+    }
+
+    /// Ends a socket whose peer broke the rules: it is told which, and what it sends is no longer understood.
+    fn fail(&mut self, error: &Error) -> Option<Inbound> {
+        self.outbound.finish();
+        let close = match error {
+            Error::Capacity(_) => Close::new(CloseCode::TOO_LARGE, "message too large"),
+            Error::Utf8(_) => Close::new(CloseCode::INVALID_PAYLOAD, "text is not UTF-8"),
+            Error::Protocol(ProtocolError::ResetWithoutClosingHandshake) => CloseCode::ABNORMAL.into(),
+            Error::Protocol(fault) => Close::new(CloseCode::PROTOCOL, fault.to_string()),
+            _ => CloseCode::ABNORMAL.into(),
+        };
+        if close.code == CloseCode::ABNORMAL {
+            self.phase = Phase::Over;
+        } else {
+            self.start_close(frame(&close));
+            self.linger();
+        }
+        Some(Inbound::Closed(close))
+    }
+
+    fn start_close(&mut self, frame: CloseFrame) {
+        if let Phase::Open(stream) = &mut self.phase
+            && let Err(cause) = Pin::new(stream).start_send(Message::Close(Some(frame)))
+        {
+            tracing::debug!(%cause, "a close frame could not be sent");
+        }
+    }
+
+    /// Goes over to waiting for the peer to hang up.
+    fn linger(&mut self) {
+        if let Phase::Open(stream) = std::mem::replace(&mut self.phase, Phase::Over) {
+            self.phase = Phase::Lingering(stream.into_inner().reader);
+            self.wait_at_most();
+        }
+    }
+
+    fn wait_at_most(&mut self) {
+        let limit = self.config.close_timeout;
+        self.give_up.get_or_insert_with(|| Box::pin(tokio::time::sleep(limit)));
+    }
+
+    fn poll_linger(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let Phase::Lingering(reader) = &mut self.phase else { return Poll::Ready(()) };
+        if ready!(self.outbound.poll_shutdown(cx)).is_err() {
+            return Poll::Ready(());
+        }
+        let mut waste = [0; 512];
+        loop {
+            let mut buffer = ReadBuf::new(&mut waste);
+            let read = ready!(Pin::new(&mut *reader).poll_read(cx, &mut buffer));
+            if read.is_err() || buffer.filled().is_empty() {
+                return Poll::Ready(());
+            }
+        }
+    }
+
+    /// Pings a silent peer; true when it is lost.
+    fn poll_keepalive(&mut self, cx: &mut Context<'_>) -> bool {
+        let Phase::Open(stream) = &mut self.phase else { return false };
+        let timer = self
+            .keepalive
+            .timer
+            .get_or_insert_with(|| Box::pin(tokio::time::sleep(self.config.ping_interval)));
+        while timer.as_mut().poll(cx).is_ready() {
+            let wait = if self.keepalive.has_heard {
+                self.config.ping_interval
+            } else if self.keepalive.is_pinged {
+                return true;
+            } else {
+                self.keepalive.is_pinged = true;
+                // A socket that takes no ping is found lost when no pong comes.
+                let _ = Pin::new(&mut *stream).start_send(Message::Ping(Bytes::new()));
+                self.config.pong_timeout
+            };
+            self.keepalive.has_heard = false;
+            timer.as_mut().reset(Instant::now() + wait);
+        }
+        false
+    }
+}
+
+impl Socket for ServerSocket {
+    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Inbound>> {
+        if let Phase::Upgrading(opening, closing) = &mut self.phase {
+            let closing = closing.take();
+            match ready!(opening.as_mut().poll(cx)) {
+                Ok(stream) => self.phase = Phase::Open(Box::new(stream)),
+                Err(cause) => {
+                    tracing::debug!(%cause, "a connection was lost during its upgrade");
+                    self.phase = Phase::Over;
+                    return Poll::Ready(None);
+                }
+            }
+            closing.into_iter().for_each(|frame| self.start_close(frame));
+        }
+        if let Poll::Ready(inbound) = self.poll_open(cx)
+            && (inbound.is_some() || matches!(self.phase, Phase::Over))
+        {
+            return Poll::Ready(inbound);
+        }
+        if self.poll_keepalive(cx) {
+            self.phase = Phase::Over;
+            self.outbound.abandon();
+            return Poll::Ready(Some(Inbound::Closed(CloseCode::ABNORMAL.into())));
+        }
+        let is_given_up = self.give_up.as_mut().is_some_and(|limit| limit.as_mut().poll(cx).is_ready());
+        if is_given_up || (matches!(self.phase, Phase::Lingering(_)) && self.poll_linger(cx).is_ready()) {
+            self.phase = Phase::Over;
+            return Poll::Ready(None);
+        }
+        Poll::Pending
+    }
+
+    fn close(&mut self, close: &Close) {
+        self.wait_at_most();
+        match &mut self.phase {
+            Phase::Upgrading(_, closing) => *closing = Some(frame(close)),
+            Phase::Open(_) => self.start_close(frame(close)),
+            Phase::Lingering(_) | Phase::Over => {}
+        }
+    }
+}
+
+impl fmt::Debug for ServerSocket {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ServerSocket").finish_non_exhaustive()
+    }
+}
+
+/// Whether the peer still lives.
+struct Keepalive {
+    timer: Option<Pin<Box<Sleep>>>,
+    is_pinged: bool,
+    has_heard: bool,
+}
+
+impl Keepalive {
+    fn heard(&mut self, message: &Message, config: &SocketConfig) {
+        if std::mem::take(&mut self.is_pinged) {
+            if let Some(timer) = &mut self.timer {
+                timer.as_mut().reset(Instant::now() + config.ping_interval);
+            }
+        } else if !matches!(message, Message::Pong(_)) {
+            // What the peer says by itself puts off the next ping; the timer finds out when it is due.
+            self.has_heard = true;
+        }
+    }
+}
+
+/// Waits for the upgrade and takes the connection apart: one half for tungstenite to read, one for the queue to
+/// write.
+async fn open(
+    upgrade: OnUpgrade,
+    outbound: Outbound,
+    limits: WebSocketConfig,
+) -> hyper::Result<WebSocketStream<Wire>> {
+    let (reader, early) = split(upgrade.await?, &outbound);
+    let wire = Wire { reader, writer: outbound.protocol_writer() };
+    Ok(WebSocketStream::from_partially_read(wire, early.to_vec(), Role::Server, Some(limits)).await)
+}
+
+/// The reading half and what was read already. A plain TCP connection is unwrapped, so that writes go straight to it.
+fn split(upgraded: Upgraded, outbound: &Outbound) -> (Box<dyn AsyncRead + Send + Unpin>, Bytes) {
+    let upgraded = match upgraded.downcast::<TokioIo<TcpStream>>() {
+        Ok(parts) => return split_tcp(parts.io.into_inner(), parts.read_buf, outbound),
+        Err(upgraded) => upgraded,
+    };
+    match auto::upgrade::downcast::<TokioIo<TcpStream>>(upgraded) {
+        Ok(parts) => split_tcp(parts.io.into_inner(), parts.read_buf, outbound),
+        Err(upgraded) => {
+            let (reader, writer) = tokio::io::split(TokioIo::new(upgraded));
+            outbound.attach(writer);
+            (Box::new(reader), Bytes::new())
+        }
+    }
+}
+
+fn split_tcp(
+    stream: TcpStream,
+    early: Bytes,
+    outbound: &Outbound,
+) -> (Box<dyn AsyncRead + Send + Unpin>, Bytes) {
+    if let Err(cause) = stream.set_nodelay(true) {
+        tracing::debug!(%cause, "TCP_NODELAY could not be set: small frames may wait for one another");
+    }
+    let (reader, writer) = stream.into_split();
+    outbound.attach(writer);
+    (Box::new(reader), early)
+}
+
+fn frame(close: &Close) -> CloseFrame {
+    CloseFrame { code: close.code.as_u16().into(), reason: close.reason.clone() }
+}
+
+impl AsyncRead for Wire {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.reader).poll_read(cx, buffer)
+    }
+}
+
+impl AsyncWrite for Wire {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.writer).poll_write(cx, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.writer).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.writer).poll_shutdown(cx)
+    }
+}
