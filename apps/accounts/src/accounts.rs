@@ -1,0 +1,233 @@
+//! The accounts of a site: who logs in, by what, and who a request is from.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use async_trait::async_trait;
+use axum::http::HeaderMap;
+use routing::{Authenticator, Credential, IdentifyError, Identity};
+
+use crate::basic::{self, Credentials, Verified};
+use crate::pages::Pages;
+use crate::password::{Passwords, Turn};
+use crate::throttle::Throttle;
+use crate::user::{self, Stored, User, is_username};
+use crate::{AccountError, Db, session};
+
+/// The protected space that clients are told about.
+pub(crate) const REALM: &str = "waterway";
+
+/// How the accounts of a site behave.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Settings {
+    /// Whether session cookies may travel over https only; off by default. Switch it on where a proxy ends TLS: what
+    /// it says in `X-Forwarded-Proto` is not believed, since any client can say it.
+    pub secure_cookies: bool,
+}
+
+/// The accounts of a site; cheap to clone. It is an [`Authenticator`] for [`routing::IdentityLayer`].
+#[derive(Debug, Clone)]
+pub struct Accounts {
+    pub(crate) inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+pub(crate) struct Inner {
+    pub(crate) db: Db,
+    pub(crate) pages: Pages,
+    pub(crate) passwords: Passwords,
+    pub(crate) settings: Settings,
+    throttle: Throttle,
+    verified: Verified,
+}
+
+/// What came of an attempt to prove who one is.
+pub(crate) enum Attempt {
+    Proven(Arc<User>),
+    Wrong,
+    /// Too many attempts; the next may come after so many seconds.
+    Throttled(u64),
+}
+
+impl Accounts {
+    /// The accounts in a database that was brought up to date with [`MIGRATIONS`](crate::MIGRATIONS).
+    ///
+    /// # Errors
+    /// [`AccountError::System`] when the system gives no random bytes.
+    pub fn new(db: Db, settings: Settings) -> Result<Self, AccountError> {
+        let pages = Pages::new(crate::views::TEMPLATES).expect("this crate's tests render its templates");
+        let (passwords, throttle, verified) = (Passwords::new(), Throttle::default(), Verified::new()?);
+        Ok(Self { inner: Arc::new(Inner { db, pages, passwords, settings, throttle, verified }) })
+    }
+
+    /// The active user with this name and password. It does not count attempts: it is for the operator's commands;
+    /// what a client sends is checked by the login page and by the [`Authenticator`].
+    ///
+    /// # Errors
+    /// When it cannot be found out now.
+    pub async fn check_password(
+        &self,
+        username: &str,
+        password: &str,
+    ) -> Result<Option<Arc<User>>, AccountError> {
+        let stored = user::find(&self.inner.db, username).await?;
+        let turn = self.inner.passwords.turn().await?;
+        verify(&turn, stored, password).await
+    }
+
+    /// Checks what a login form sent.
+    pub(crate) async fn attempt(&self, username: &str, password: &str) -> Result<Attempt, AccountError> {
+        let stored = user::find(&self.inner.db, username).await?;
+        let turn = self.inner.passwords.turn().await?;
+        self.attempt_in_turn(&turn, stored, username, password).await
+    }
+
+    async fn attempt_in_turn(
+        &self,
+        turn: &Turn,
+        stored: Option<Stored>,
+        username: &str,
+        password: &str,
+    ) -> Result<Attempt, AccountError> {
+        // Names that nobody can have are not worth remembering.
+        if is_username(username)
+            && let Err(seconds) = self.inner.throttle.attempt(username, Instant::now())
+        {
+            return Ok(Attempt::Throttled(seconds));
+        }
+        let Some(user) = verify(turn, stored, password).await? else { return Ok(Attempt::Wrong) };
+        self.inner.throttle.forgive(username);
+        Ok(Attempt::Proven(user))
+    }
+
+    /// Checks what a script sent. A request whose password was verified within the last minute costs one query.
+    async fn attempt_basic(&self, given: &Credentials) -> Result<Attempt, AccountError> {
+        let stored = user::find(&self.inner.db, &given.username).await?;
+        self.attempt_basic_for(stored, given).await
+    }
+
+    async fn attempt_basic_for(
+        &self,
+        stored: Option<Stored>,
+        given: &Credentials,
+    ) -> Result<Attempt, AccountError> {
+        let active = stored.as_ref().filter(|stored| routing::User::is_active(&*stored.user));
+        let proof =
+            active.map(|stored| (self.inner.verified.proof(given, &stored.hash), stored.user.clone()));
+        let remembered = || {
+            let (proof, user) = proof.as_ref()?;
+            self.inner.verified.contains(proof, Instant::now()).then(|| Attempt::Proven(user.clone()))
+        };
+        if let Some(proven) = remembered() {
+            return Ok(proven);
+        }
+        let turn = self.inner.passwords.turn().await?;
+        // Of many requests that came at once with one password, only the first has to verify it.
+        if let Some(proven) = remembered() {
+            return Ok(proven);
+        }
+        let attempt = self.attempt_in_turn(&turn, stored, &given.username, &given.password).await?;
+        if let (Attempt::Proven(_), Some((proof, _))) = (&attempt, proof) {
+            self.inner.verified.insert(proof, Instant::now());
+        }
+        Ok(attempt)
+    }
+
+    async fn by_header(&self, given: &Credentials) -> Result<Identity, IdentifyError> {
+        match self.attempt_basic(given).await.map_err(unavailable)? {
+            Attempt::Proven(user) => {
+                Ok(Identity { user: Some(user), session: None, credential: Credential::Header })
+            }
+            Attempt::Wrong => Err(IdentifyError::Refused { realm: REALM }),
+            Attempt::Throttled(seconds) => Err(IdentifyError::Throttled { seconds }),
+        }
+    }
+
+    async fn by_cookie(&self, key: String) -> Result<Identity, IdentifyError> {
+        let found = session::find(&self.inner.db, key).await.map_err(unavailable)?;
+        Ok(found.map_or_else(Identity::default, |(session, user)| Identity {
+            user: Some(user),
+            session: Some(Arc::new(session)),
+            credential: Credential::Cookie,
+        }))
+    }
+}
+
+/// Credentials in the `Authorization` header come before a cookie: a script means them, a browser's jar does not.
+#[async_trait]
+impl Authenticator for Accounts {
+    async fn identify(&self, headers: &HeaderMap) -> Result<Identity, IdentifyError> {
+        match basic::presented(headers) {
+            Some(Ok(given)) => return self.by_header(&given).await,
+            Some(Err(basic::Malformed)) => return Err(IdentifyError::Refused { realm: REALM }),
+            None => {}
+        }
+        match session::presented(headers) {
+            Some(key) => self.by_cookie(key).await,
+            None => Ok(Identity::default()),
+        }
+    }
+}
+
+/// The user, if the password is right and the user is active. It takes the same time for whoever it is.
+async fn verify(
+    turn: &Turn,
+    stored: Option<Stored>,
+    password: &str,
+) -> Result<Option<Arc<User>>, AccountError> {
+    let is_right = turn.verify(password, stored.as_ref().map(|stored| stored.hash.as_str())).await?;
+    let user = stored.filter(|_| is_right).map(|stored| stored.user);
+    Ok(user.filter(|user| routing::User::is_active(&**user)))
+}
+
+fn unavailable(error: AccountError) -> IdentifyError {
+    IdentifyError::Unavailable(Box::new(error))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{MIGRATIONS, NewUser, migrate};
+
+    /// Accounts with the user `ana`, whose password is `pw`; the folder holds the database.
+    async fn with_ana() -> (Accounts, tempfile::TempDir) {
+        let folder = tempfile::tempdir().unwrap();
+        let db = Db::open(&format!("sqlite:{}", folder.path().join("test.db").display())).await.unwrap();
+        migrate(&db, &[MIGRATIONS]).await.unwrap();
+        let accounts = Accounts::new(db, Settings::default()).unwrap();
+        let ana =
+            NewUser { username: "ana", email: "", password: "pw", is_staff: false, is_superuser: false };
+        accounts.create_user(ana).await.unwrap();
+        (accounts, folder)
+    }
+
+    #[tokio::test]
+    async fn the_right_password_makes_up_for_wrong_ones() {
+        let (accounts, _folder) = with_ana().await;
+        let attempt = || accounts.inner.throttle.attempt("ana", Instant::now());
+        (0..9).for_each(|_| attempt().unwrap());
+        assert!(matches!(accounts.attempt("ana", "pw").await, Ok(Attempt::Proven(_))));
+        (0..10).for_each(|_| attempt().unwrap());
+        assert!(matches!(accounts.attempt("ana", "pw").await, Ok(Attempt::Throttled(_))));
+    }
+
+    #[tokio::test]
+    async fn who_waits_while_another_verifies_the_same_password_makes_no_attempt() {
+        let (accounts, _folder) = with_ana().await;
+        let stored = user::find(&accounts.inner.db, "ana").await.unwrap().unwrap();
+        let given = Credentials { username: "ana".to_owned(), password: "pw".to_owned() };
+
+        let inner = &accounts.inner;
+        let others = (inner.passwords.turn().await.unwrap(), inner.passwords.turn().await.unwrap());
+        // An attempt would be refused from here on.
+        while inner.throttle.attempt("ana", Instant::now()).is_ok() {}
+        let proof = inner.verified.proof(&given, &stored.hash);
+        let another = async {
+            inner.verified.insert(proof, Instant::now());
+            drop(others);
+        };
+        // The first looks, finds nothing and waits for its turn; only then the other has verified.
+        let (attempt, ()) = tokio::join!(biased; accounts.attempt_basic_for(Some(stored), &given), another);
+        assert!(matches!(attempt, Ok(Attempt::Proven(_))));
+    }
+}

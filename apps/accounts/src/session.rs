@@ -1,0 +1,154 @@
+//! Sessions in the database. The browser holds a random key in a cookie; the database holds only the key's hash, so
+//! that who reads the table cannot take a session over.
+
+use std::sync::Arc;
+
+use axum::http::{HeaderMap, HeaderValue, header};
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use sha2::{Digest, Sha256};
+use sqlx::Row;
+
+use crate::time::unix_seconds;
+use crate::user::User;
+use crate::{AccountError, Db};
+
+/// The cookie's name, as in Django.
+const COOKIE: &str = "sessionid";
+const DAY: i64 = 24 * 60 * 60;
+/// How long a session lasts without being used, in seconds.
+const LIFETIME: i64 = 14 * DAY;
+/// How long a browser keeps the cookie, in seconds: as long as browsers allow. The row decides when a session ends,
+/// and it moves with use; a shorter cookie would have to be sent anew each time.
+const COOKIE_LIFETIME: i64 = 400 * DAY;
+
+/// A session, known by the hash of its key.
+#[derive(Debug)]
+pub(crate) struct Session {
+    key: String,
+}
+
+impl routing::Session for Session {
+    fn key(&self) -> &str {
+        &self.key
+    }
+}
+
+/// The hash of the session key in a request's cookies, if there is one of the right form.
+pub(crate) fn presented(headers: &HeaderMap) -> Option<String> {
+    let cookies = headers.get_all(header::COOKIE).into_iter().filter_map(|value| value.to_str().ok());
+    let mut pairs = cookies.flat_map(|value| value.split(';')).filter_map(|pair| pair.trim().split_once('='));
+    let (_, key) = pairs.find(|(name, _)| *name == COOKIE)?;
+    let is_key = URL_SAFE_NO_PAD.decode(key).is_ok_and(|bytes| bytes.len() == 32);
+    is_key.then(|| hash(key))
+}
+
+/// Finds the living session with this hash, and its user if that one is active; moves the session's end.
+pub(crate) async fn find(db: &Db, key: String) -> Result<Option<(Session, Arc<User>)>, AccountError> {
+    let now = unix_seconds();
+    let query = "SELECT s.expires, u.id, u.username, u.is_staff, u.is_superuser, u.is_active
+        FROM accounts_session s JOIN accounts_user u ON u.id = s.user_id
+        WHERE s.key = $1 AND s.expires > $2 AND u.is_active";
+    let Some(row) = sqlx::query(query).bind(&key).bind(now).fetch_optional(db.sqlite()).await? else {
+        return Ok(None);
+    };
+    let user = Arc::new(User::from_row(&row)?);
+    if row.try_get::<i64, _>("expires")? < now + LIFETIME - DAY {
+        prolong(db, &key, now).await;
+    }
+    Ok(Some((Session { key }, user)))
+}
+
+/// Moves a session's end, once a day at most. That it failed is no reason to refuse the request: the next one tries
+/// again.
+async fn prolong(db: &Db, key: &str, now: i64) {
+    let update = "UPDATE accounts_session SET expires = $1 WHERE key = $2";
+    if let Err(error) = sqlx::query(update).bind(now + LIFETIME).bind(key).execute(db.sqlite()).await {
+        tracing::warn!(%error, "a session could not be prolonged");
+    }
+}
+
+/// Opens a session with a fresh key, so that nobody can have known it before, in place of the one that the browser
+/// had; returns the key for the cookie. What has expired goes, too.
+pub(crate) async fn open(db: &Db, user_id: i64, old: Option<&str>) -> Result<String, AccountError> {
+    let mut random = [0; 32];
+    getrandom::fill(&mut random)?;
+    let key = URL_SAFE_NO_PAD.encode(random);
+    let now = unix_seconds();
+    let mut tx = db.begin_write().await?;
+    let delete = "DELETE FROM accounts_session WHERE expires <= $1 OR key = $2";
+    sqlx::query(delete).bind(now).bind(old).execute(&mut *tx).await?;
+    let insert = "INSERT INTO accounts_session (key, user_id, created, expires) VALUES ($1, $2, $3, $4)";
+    let insert = sqlx::query(insert).bind(hash(&key)).bind(user_id).bind(now).bind(now + LIFETIME);
+    insert.execute(&mut *tx).await?;
+    let update = "UPDATE accounts_user SET last_login = $1 WHERE id = $2";
+    sqlx::query(update).bind(now).bind(user_id).execute(&mut *tx).await?;
+    tx.commit().await?;
+    Ok(key)
+}
+
+/// Ends a session; nothing happens when there is none.
+pub(crate) async fn close(db: &Db, key: &str) -> Result<(), AccountError> {
+    sqlx::query("DELETE FROM accounts_session WHERE key = $1").bind(key).execute(db.sqlite()).await?;
+    Ok(())
+}
+
+/// The `Set-Cookie` that gives a key to the browser, or with `None` takes it away. Scripts cannot read it, and it is
+/// not sent with what other sites make the browser post.
+pub(crate) fn cookie(key: Option<&str>, secure: bool) -> HeaderValue {
+    let (value, age) = key.map_or(("", 0), |key| (key, COOKIE_LIFETIME));
+    let secure = if secure { "; Secure" } else { "" };
+    let cookie = format!("{COOKIE}={value}; Path=/; Max-Age={age}; HttpOnly; SameSite=Lax{secure}");
+    HeaderValue::try_from(cookie).expect("a key is base64url")
+}
+
+fn hash(key: &str) -> String {
+    URL_SAFE_NO_PAD.encode(Sha256::digest(key))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const KEY: &str = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8";
+
+    fn present(cookies: &[&str]) -> Option<String> {
+        let mut headers = HeaderMap::new();
+        for cookie in cookies {
+            headers.append(header::COOKIE, cookie.parse().unwrap());
+        }
+        presented(&headers)
+    }
+
+    #[test]
+    fn the_key_is_found_among_other_cookies() {
+        let own = format!("sessionid={KEY}");
+        let expected = Some(hash(KEY));
+        assert_eq!(present(&[&own]), expected);
+        assert_eq!(present(&[&format!("a=b; {own};c=d")]), expected);
+        assert_eq!(present(&["a=b", &own]), expected);
+        assert_eq!(present(&[&format!("xsessionid={KEY}")]), None);
+    }
+
+    #[test]
+    fn what_is_no_key_is_not_looked_up() {
+        for cookie in ["", "sessionid", "sessionid=", "sessionid=abc", &format!("sessionid={KEY}AAAA")] {
+            assert_eq!(present(&[cookie]), None, "{cookie}");
+        }
+    }
+
+    #[test]
+    fn the_hash_does_not_show_the_key() {
+        let hash = present(&[&format!("sessionid={KEY}")]).unwrap();
+        assert!(hash.len() == 43 && hash != KEY);
+    }
+
+    #[test]
+    fn cookies_are_for_this_site_and_no_script() {
+        let given = cookie(Some(KEY), false);
+        let expected = format!("sessionid={KEY}; Path=/; Max-Age=34560000; HttpOnly; SameSite=Lax");
+        assert_eq!(given, expected);
+        assert_eq!(cookie(Some(KEY), true), format!("{expected}; Secure"));
+        assert_eq!(cookie(None, false), "sessionid=; Path=/; Max-Age=0; HttpOnly; SameSite=Lax");
+    }
+}

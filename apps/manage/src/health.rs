@@ -1,0 +1,52 @@
+//! What operators and load balancers ask: is the process alive, and can it do its work.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use accounts::Db;
+use axum::Router;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::routing::get;
+use routing::consumers::{ChannelLayer, GroupName, Message, Shutdown};
+
+/// How long a part may take to answer until it counts as away.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// What the answer depends on.
+#[derive(Clone)]
+pub(crate) struct Parts {
+    pub(crate) db: Db,
+    pub(crate) layer: Arc<dyn ChannelLayer>,
+    pub(crate) shutdown: Shutdown,
+}
+
+/// `/healthz` answers 200 as long as the process answers at all; `/readyz` answers 200 when database and channel
+/// layer work, and 503 otherwise or when the server is ending, so that no new clients are sent here.
+pub(crate) fn router(parts: Parts) -> Router {
+    Router::new().route("/healthz", get(|| async { "ok" })).route("/readyz", get(ready)).with_state(parts)
+}
+
+async fn ready(State(parts): State<Parts>) -> (StatusCode, &'static str) {
+    if parts.shutdown.is_draining() {
+        return (StatusCode::SERVICE_UNAVAILABLE, "ending");
+    }
+    match tokio::time::timeout(PATIENCE, check(&parts)).await {
+        Ok(Ok(())) => (StatusCode::OK, "ready"),
+        Ok(Err(part)) => (StatusCode::SERVICE_UNAVAILABLE, part),
+        Err(_) => (StatusCode::SERVICE_UNAVAILABLE, "slow"),
+    }
+}
+
+/// Uses each part once; the error names the one that failed, without its cause.
+async fn check(parts: &Parts) -> Result<(), &'static str> {
+    let failed = |part: &'static str, cause: String| {
+        tracing::warn!(part, cause, "not ready");
+        part
+    };
+    orders::is_empty(&parts.db).await.map_err(|cause| failed("database", cause.to_string()))?;
+    let group = GroupName::new("readyz").map_err(|cause| failed("layer", cause.to_string()))?;
+    let probe = Message::new(&[("type", "probe")].into_iter().collect::<std::collections::BTreeMap<_, _>>());
+    let probe = probe.map_err(|cause| failed("layer", cause.to_string()))?;
+    parts.layer.group_send(&group, probe).await.map_err(|cause| failed("layer", cause.to_string()))
+}

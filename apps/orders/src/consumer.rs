@@ -1,0 +1,81 @@
+//! The socket at `/ws/orders/`: starts and stops the realtime events of one user.
+
+use routing::Identity;
+use routing::consumers::{
+    Context, Denial, GroupName, Json, LayerError, Missed, NoEvents, Result, Scope, StatusCode,
+    WebsocketConsumer,
+};
+use serde::Deserialize;
+use serde_json::json;
+
+use crate::Orders;
+use crate::event::{OrderChanged, owner_group, staff_group};
+use crate::store::Visible;
+
+/// What a client may say.
+#[derive(Debug, Deserialize)]
+#[serde(tag = "type")]
+pub enum Command {
+    /// Begin: answered with the sum over what the user sees, and the revision up to which it counts.
+    #[serde(rename = "realtime.start")]
+    Start,
+    /// End.
+    #[serde(rename = "realtime.stop")]
+    Stop,
+}
+
+/// One user's view of the orders; staff see all.
+#[derive(Debug)]
+pub struct OrdersConsumer {
+    orders: Orders,
+    visible: Visible,
+    group: GroupName,
+}
+
+impl OrdersConsumer {
+    /// The consumer of the user who asks.
+    ///
+    /// # Errors
+    /// A refusal with 403 when nobody is logged in.
+    pub fn new(scope: &Scope, orders: Orders) -> Result<Self> {
+        let user = scope.extension::<Identity>().and_then(|identity| identity.user.clone());
+        let user = user.ok_or_else(|| Denial::new(StatusCode::FORBIDDEN, "log in first"))?;
+        let group = if user.is_staff() { staff_group() } else { owner_group(user.id()) };
+        Ok(Self { orders, visible: Visible::to(&*user), group })
+    }
+}
+
+impl WebsocketConsumer for OrdersConsumer {
+    type Incoming = Result<Json<Command>>;
+    type Event = NoEvents;
+
+    async fn receive(&mut self, ctx: &mut Context, command: Result<Json<Command>>) -> Result {
+        match command {
+            Ok(Json(Command::Start)) => {
+                // First the group and then the snapshot, so that no write falls between the two.
+                ctx.relay(&self.group, OrderChanged::frame).await?;
+                let now = self.orders.snapshot(self.visible).await?;
+                let sum = now.sum.to_string();
+                ctx.send_json(&json!({"type": "realtime.started", "sum": sum, "revision": now.revision}))
+                    .await
+            }
+            Ok(Json(Command::Stop)) => {
+                ctx.leave(&self.group).await?;
+                ctx.send_json(&json!({"type": "realtime.stopped"})).await
+            }
+            Err(_) => {
+                ctx.send_json(&json!({"type": "error", "detail": "say realtime.start or realtime.stop"}))
+                    .await
+            }
+        }
+    }
+
+    async fn missed(&mut self, ctx: &mut Context, missed: Missed) -> Result {
+        let count = if let Missed::Count(count) = missed { Some(count) } else { None };
+        ctx.send_json(&json!({"type": "realtime.missed", "count": count})).await
+    }
+
+    async fn layer_failed(&mut self, ctx: &mut Context, _: &LayerError) -> Result {
+        ctx.send_json(&json!({"type": "error", "detail": "realtime is not available now: try again"})).await
+    }
+}

@@ -1,0 +1,94 @@
+//! The steps that cargo does.
+
+use std::env;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use super::shell::{self, Failure};
+
+/// Checks the formatting of all crates.
+pub(super) fn fmt(root: &Path) -> Result<(), Failure> {
+    shell::run(cargo(root).args(["fmt", "--all", "--check"]))
+}
+
+/// Checks the lints of all crates, tests and benches included.
+pub(super) fn clippy(root: &Path) -> Result<(), Failure> {
+    shell::run(cargo(root).args(["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]))
+}
+
+/// Builds the docs of all crates, where a broken link is an error.
+pub(super) fn doc(root: &Path) -> Result<(), Failure> {
+    shell::run(cargo(root).args(["doc", "--workspace", "--no-deps"]).env("RUSTDOCFLAGS", "-D warnings"))
+}
+
+/// Runs the unit and integration tests of all crates: with nextest where it is installed, because it runs the
+/// tests of different crates side by side.
+pub(super) fn tests(root: &Path) -> Result<(), Failure> {
+    if shell::succeeds(cargo(root).args(["nextest", "--version"])) {
+        shell::run(cargo(root).args(["nextest", "run", "--workspace"]))
+    } else {
+        shell::run(cargo(root).args(["test", "--workspace", "--lib", "--bins", "--tests"]))
+    }
+}
+
+/// Runs the examples in the docs.
+pub(super) fn doctests(root: &Path) -> Result<(), Failure> {
+    shell::run(cargo(root).args(["test", "--doc", "--workspace"]))
+}
+
+/// Builds the program of a crate that has the crate's name, and returns its path.
+pub(super) fn build(root: &Path, name: &str) -> Result<PathBuf, Failure> {
+    // cargo is asked for the path, because the target folder is wherever the user's configuration puts it.
+    let messages = shell::read(
+        cargo(root)
+            .args(["build", "-p", name, "--bin", name])
+            .args(["--message-format", "json-render-diagnostics"]),
+    )?;
+    program_in(&messages, name).ok_or_else(|| Failure::NoProgram(name.to_owned()))
+}
+
+/// The path of a program in cargo's messages, which are one JSON object a line.
+fn program_in(messages: &str, name: &str) -> Option<PathBuf> {
+    messages.lines().find_map(|line| {
+        let message: serde_json::Value = serde_json::from_str(line).ok()?;
+        let is_program = message["target"]["name"] == name && message["target"]["kind"][0] == "bin";
+        if is_program { message["executable"].as_str().map(PathBuf::from) } else { None }
+    })
+}
+
+/// The cargo that runs us, without what it told us about ourselves: some build scripts look at these variables
+/// and would run again each time that `cargo` and `cargo xtask` take turns.
+fn cargo(root: &Path) -> Command {
+    let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    command.current_dir(root);
+    for (name, _) in env::vars_os() {
+        let name_text = name.to_string_lossy();
+        if name_text.starts_with("CARGO_PKG_") || name_text.starts_with("CARGO_MANIFEST_") {
+            command.env_remove(&name);
+        }
+    }
+    command
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_program_is_found_among_the_messages() {
+        let messages = r#"{"reason":"compiler-artifact","target":{"name":"orders","kind":["lib"]},"executable":null}
+{"reason":"build-script-executed","package_id":"x"}
+{"reason":"compiler-artifact","target":{"name":"manage","kind":["lib"]},"executable":null}
+{"reason":"compiler-artifact","target":{"name":"manage","kind":["bin"]},"executable":"/target/debug/manage"}
+{"reason":"build-finished","success":true}"#;
+        assert_eq!(program_in(messages, "manage"), Some(PathBuf::from("/target/debug/manage")));
+        assert_eq!(program_in(messages, "orders"), None);
+    }
+
+    #[test]
+    fn cargo_is_not_told_who_runs_it() {
+        let command = cargo(Path::new("."));
+        let removed = command.get_envs().find(|(name, _)| *name == "CARGO_MANIFEST_DIR");
+        assert!(matches!(removed, Some((_, None))));
+    }
+}
