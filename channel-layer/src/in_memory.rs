@@ -56,7 +56,7 @@ impl ChannelLayer for InMemoryLayer {
     }
 
     async fn send(&self, channel: &ChannelName, message: Message) -> Result<(), LayerError> {
-        self.hub.send(channel, &message)
+        self.hub.send(channel, &message).await
     }
 
     async fn receive(&self, channel: &ChannelName) -> Result<Message, LayerError> {

@@ -29,7 +29,7 @@
 //!
 //! # The parts
 //!
-//! - [`ChannelLayer`] is the contract; [`InMemoryLayer`] keeps it within one process. [`conformance`] is the proof:
+//! - [`ChannelLayer`] is the contract; [`InMemoryLayer`] keeps it within one process. [`mod@conformance`] is the proof:
 //!   a suite that any backend registers with one line.
 //! - [`ChannelName`] and [`GroupName`] are names that were checked when they were made.
 //! - [`Message`] is packed once and shared; a [`Mailbox`] receives, and [`Delivery`] says what: a message, or that

@@ -4,7 +4,7 @@ use bytes::{BufMut, Bytes, BytesMut};
 use rmp::Marker;
 
 /// How deep lists and maps may nest, so that no decoder's stack overflows.
-const DEPTH_LIMIT: usize = 256;
+pub(crate) const DEPTH_LIMIT: usize = 256;
 
 /// Why bytes are not a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -80,7 +80,7 @@ pub(crate) fn check(bytes: Bytes) -> Result<Packed, Malformed> {
 }
 
 /// One value, as far as a walk needs to know it.
-enum Item<'a> {
+pub(crate) enum Item<'a> {
     Scalar,
     Text(&'a [u8]),
     Binary,
@@ -88,14 +88,15 @@ enum Item<'a> {
     Map(usize),
 }
 
-struct Walk<'a> {
-    bytes: &'a [u8],
-    at: usize,
+/// A position in packed bytes that steps from value to value.
+pub(crate) struct Walk<'a> {
+    pub(crate) bytes: &'a [u8],
+    pub(crate) at: usize,
 }
 
 impl<'a> Walk<'a> {
     /// Steps over one value and all that is in it.
-    fn skip(&mut self) -> Result<(), Malformed> {
+    pub(crate) fn skip(&mut self) -> Result<(), Malformed> {
         // Each level holds how many values are left in it, and whether every other one is a key.
         let mut levels: Vec<(usize, bool)> = Vec::new();
         let mut next = self.item()?;
@@ -123,7 +124,8 @@ impl<'a> Walk<'a> {
         }
     }
 
-    fn key(&mut self) -> Result<&'a [u8], Malformed> {
+    /// Reads the key of a map's entry; one that is bytes reads as empty.
+    pub(crate) fn key(&mut self) -> Result<&'a [u8], Malformed> {
         match self.item()? {
             Item::Text(key) => Ok(key),
             // Python lets bytes pass as keys; no field of ours is named by them.
@@ -133,7 +135,7 @@ impl<'a> Walk<'a> {
     }
 
     /// Reads one value's head, and its body when it has no values inside.
-    fn item(&mut self) -> Result<Item<'a>, Malformed> {
+    pub(crate) fn item(&mut self) -> Result<Item<'a>, Malformed> {
         let marker = Marker::from_u8(self.take(1)?[0]);
         Ok(match marker {
             Marker::FixPos(_) | Marker::FixNeg(_) | Marker::Null | Marker::True | Marker::False => {

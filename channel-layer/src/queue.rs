@@ -28,6 +28,15 @@ struct State {
     receivers: usize,
 }
 
+/// What became of a message that was pushed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Pushed {
+    Stored,
+    /// Stored, but more than half of the room is taken: its reader is behind.
+    Crowded,
+    Full,
+}
+
 enum Entry {
     Message { message: Message, arrived: Instant },
     Missed(Missed),
@@ -49,16 +58,17 @@ impl Queue {
     }
 
     /// Appends a message if there is room, and wakes a receiver.
-    pub(crate) fn push(&self, message: &Message, now: Instant) -> bool {
+    pub(crate) fn push(&self, message: &Message, now: Instant) -> Pushed {
         let mut state = self.state.lock();
         if state.messages >= self.capacity {
-            return false;
+            return Pushed::Full;
         }
         state.messages += 1;
         state.entries.push_back(Entry::Message { message: message.clone(), arrived: now });
+        let is_crowded = state.messages * 2 > self.capacity;
         drop(state);
         self.arrived.notify_one();
-        true
+        if is_crowded { Pushed::Crowded } else { Pushed::Stored }
     }
 
     /// Notes, in its place in the queue, that messages were missed.
@@ -175,12 +185,12 @@ mod tests {
     fn what_was_missed_is_told_in_its_place() {
         let (queue, now) = (queue(2), Instant::now());
         for text in ["a", "b", "c", "d"] {
-            if !queue.push(&message(text), now) {
+            if queue.push(&message(text), now) == Pushed::Full {
                 queue.miss(Missed::Count(1));
             }
         }
         assert_eq!(queue.pop(), Some(Delivery::Message(message("a"))));
-        assert!(queue.push(&message("e"), now));
+        assert_eq!(queue.push(&message("e"), now), Pushed::Crowded);
         assert_eq!(queue.pop(), Some(Delivery::Message(message("b"))));
         assert_eq!(queue.pop(), Some(Delivery::Missed(Missed::Count(2))));
         assert_eq!(queue.pop(), Some(Delivery::Message(message("e"))));
@@ -192,10 +202,11 @@ mod tests {
         let queue = queue(2);
         let start = Instant::now();
         let later = start + Duration::from_secs(5);
-        assert!(queue.push(&message("old"), start) && queue.push(&message("new"), later));
+        assert_eq!(queue.push(&message("old"), start), Pushed::Stored);
+        assert_eq!(queue.push(&message("new"), later), Pushed::Crowded);
         queue.miss(Missed::Count(1));
         assert_eq!(queue.expire(Some(start + Duration::from_secs(1)), true), 1);
-        assert!(queue.push(&message("room"), later));
+        assert_eq!(queue.push(&message("room"), later), Pushed::Crowded);
         assert_eq!(queue.pop(), Some(Delivery::Missed(Missed::Count(1))));
         assert_eq!(queue.pop(), Some(Delivery::Message(message("new"))));
         assert_eq!(queue.pop(), Some(Delivery::Missed(Missed::Count(1))));

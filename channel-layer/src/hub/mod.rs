@@ -15,7 +15,7 @@ use uuid::Uuid;
 
 use crate::group::Group;
 use crate::losses::{LossCounters, count};
-use crate::queue::{Queue, oldest_allowed};
+use crate::queue::{Pushed, Queue, oldest_allowed};
 use crate::{
     ChannelName, Delivery, GroupName, InvalidName, LayerError, Limits, Losses, Mailbox, Message, Missed,
 };
@@ -76,13 +76,21 @@ impl Hub {
         }
     }
 
-    pub(crate) fn send(&self, channel: &ChannelName, message: &Message) -> Result<(), LayerError> {
+    /// Appends a message to a channel; when its reader is behind, lets other tasks run, of which one may be the
+    /// reader, so that a loop of sends does not fill the channel all by itself.
+    pub(crate) async fn send(&self, channel: &ChannelName, message: &Message) -> Result<(), LayerError> {
         self.check_open()?;
-        if !self.push(channel, message, Instant::now()) {
-            count(&self.losses.refused, 1);
-            return Err(LayerError::ChannelFull(channel.clone()));
+        match self.push(channel, message, Instant::now()) {
+            Pushed::Stored => Ok(()),
+            Pushed::Crowded => {
+                tokio::task::yield_now().await;
+                Ok(())
+            }
+            Pushed::Full => {
+                count(&self.losses.refused, 1);
+                Err(LayerError::ChannelFull(channel.clone()))
+            }
         }
-        Ok(())
     }
 
     /// Takes the oldest message of a normal channel.
@@ -141,17 +149,17 @@ impl Hub {
         }
     }
 
-    /// Hands one shared message to every member; lets other tasks run between thousands.
+    /// Hands one shared message to every member; lets other tasks run between thousands, and when a member is behind.
     pub(crate) async fn group_send(&self, name: &GroupName, message: &Message) -> Result<(), LayerError> {
         self.check_open()?;
         let Some(group) = self.groups.read().get(name).cloned() else { return Ok(()) };
         let now = Instant::now();
         let oldest = oldest_allowed(now, self.limits.group_expiry);
-        let mut outdated = Vec::new();
+        let (mut outdated, mut is_crowded) = (Vec::new(), false);
         let mut slots = 0..MEMBERS_PER_TURN;
         while group.visit_mailboxes(slots.clone(), |queue, added| match oldest {
             Some(oldest) if added < oldest => outdated.push(queue.name().clone()),
-            _ => self.push_or_miss(queue, message, now),
+            _ => is_crowded |= self.push_or_miss(queue, message, now) == Pushed::Crowded,
         }) {
             slots = slots.end..slots.end + MEMBERS_PER_TURN;
             tokio::task::yield_now().await;
@@ -159,11 +167,14 @@ impl Hub {
         for (channel, added) in group.channels() {
             if oldest.is_some_and(|oldest| added < oldest) {
                 outdated.push(channel);
-            } else if !self.push(&channel, message, now) {
+            } else if self.push(&channel, message, now) == Pushed::Full {
                 count(&self.losses.overflowed, 1);
             }
         }
         outdated.iter().for_each(|channel| self.group_discard(name, channel));
+        if is_crowded {
+            tokio::task::yield_now().await;
+        }
         Ok(())
     }
 
@@ -198,33 +209,38 @@ impl Hub {
         Queue::new(name, capacity)
     }
 
-    /// Whether the message found room, or nobody who could miss it.
-    fn push(&self, channel: &ChannelName, message: &Message, now: Instant) -> bool {
+    /// Stores a message; one that nobody is there to miss counts as stored.
+    fn push(&self, channel: &ChannelName, message: &Message, now: Instant) -> Pushed {
         if !channel.is_process_specific() {
             return self.push_unread(channel, message, now);
         }
         let queue = self.channels.read().get(channel).cloned();
         let Some(queue) = queue else {
             count(&self.losses.unroutable, 1);
-            return true;
+            return Pushed::Stored;
         };
         self.offer(&queue, message, now)
     }
 
     /// Pushes, if need be into the place of messages that are too old.
-    fn offer(&self, queue: &Queue, message: &Message, now: Instant) -> bool {
-        queue.push(message, now) || (self.expire(queue, now) > 0 && queue.push(message, now))
-    }
-
-    fn push_or_miss(&self, queue: &Queue, message: &Message, now: Instant) {
-        if !self.offer(queue, message, now) {
-            queue.miss(Missed::Count(1));
-            count(&self.losses.overflowed, 1);
+    fn offer(&self, queue: &Queue, message: &Message, now: Instant) -> Pushed {
+        match queue.push(message, now) {
+            Pushed::Full if self.expire(queue, now) > 0 => queue.push(message, now),
+            pushed => pushed,
         }
     }
 
+    fn push_or_miss(&self, queue: &Queue, message: &Message, now: Instant) -> Pushed {
+        let pushed = self.offer(queue, message, now);
+        if pushed == Pushed::Full {
+            queue.miss(Missed::Count(1));
+            count(&self.losses.overflowed, 1);
+        }
+        pushed
+    }
+
     /// Pushes to a normal channel, whose queue exists only as long as there is something to remember.
-    fn push_unread(&self, channel: &ChannelName, message: &Message, now: Instant) -> bool {
+    fn push_unread(&self, channel: &ChannelName, message: &Message, now: Instant) -> Pushed {
         self.sweep(now);
         let mut channels = self.channels.write();
         let queue =
@@ -233,7 +249,7 @@ impl Hub {
         let first = queue.oldest().is_none();
         let pushed = queue.push(message, now);
         drop(channels);
-        if first && pushed {
+        if first && pushed != Pushed::Full {
             self.unread.lock().push_back((now + self.limits.expiry, channel.clone()));
         }
         pushed

@@ -21,8 +21,8 @@ fn group(name: &str) -> GroupName {
 #[tokio::test(start_paused = true)]
 async fn a_drained_channel_is_forgotten() {
     let hub = Hub::new(Limits::default());
-    hub.send(&channel("a"), &message("1")).unwrap();
-    hub.send(&channel("a"), &message("2")).unwrap();
+    hub.send(&channel("a"), &message("1")).await.unwrap();
+    hub.send(&channel("a"), &message("2")).await.unwrap();
     assert_eq!(hub.census().0, 1);
     hub.receive(&channel("a")).await.unwrap();
     assert_eq!(hub.census().0, 1);
@@ -34,11 +34,11 @@ async fn a_drained_channel_is_forgotten() {
 async fn unread_channels_are_forgotten_while_others_are_used() {
     let hub = Hub::new(Limits::default().expiry(Duration::from_secs(1)));
     for n in 0..1000 {
-        hub.send(&channel(&format!("unread.{n}")), &message("x")).unwrap();
+        hub.send(&channel(&format!("unread.{n}")), &message("x")).await.unwrap();
     }
     tokio::time::advance(Duration::from_secs(2)).await;
     for _ in 0..600 {
-        hub.send(&channel("used"), &message("x")).unwrap();
+        hub.send(&channel("used"), &message("x")).await.unwrap();
         hub.receive(&channel("used")).await.unwrap();
     }
     assert_eq!(hub.census().0, 0);
@@ -54,9 +54,9 @@ async fn a_waiting_receiver_gets_what_comes_after_the_channel_was_drained() {
     };
     let (first, second) = (waiting(&hub), waiting(&hub));
     tokio::task::yield_now().await;
-    hub.send(&channel("a"), &message("1")).unwrap();
+    hub.send(&channel("a"), &message("1")).await.unwrap();
     tokio::task::yield_now().await;
-    hub.send(&channel("a"), &message("2")).unwrap();
+    hub.send(&channel("a"), &message("2")).await.unwrap();
     let mut got = [first.await.unwrap().unwrap(), second.await.unwrap().unwrap()];
     got.sort_by(|a, b| a.kind().cmp(b.kind()));
     assert_eq!(got, [message("1"), message("2")]);
@@ -74,9 +74,28 @@ async fn a_dropped_mailbox_leaves_nothing_behind() {
     drop(mailbox);
     assert_eq!(hub.census(), (0, 0));
     hub.group_add(&group("g"), &name).unwrap();
-    hub.send(&name, &message("x")).unwrap();
+    hub.send(&name, &message("x")).await.unwrap();
     assert_eq!(hub.census(), (0, 0));
     assert_eq!(hub.losses().unroutable, 1);
+}
+
+/// A reader on the same thread keeps up with a loop of sends that is longer than its capacity.
+#[tokio::test]
+async fn a_loop_of_sends_lets_its_readers_run() {
+    let hub = Hub::new(Limits::default().capacity(Capacities::new(10)));
+    let mut mailbox = hub.new_mailbox("specific").unwrap();
+    hub.group_add(&group("g"), mailbox.name()).unwrap();
+    let name = mailbox.name().clone();
+    let reader = tokio::spawn(async move {
+        for _ in 0..1000 {
+            assert!(matches!(mailbox.recv().await, Delivery::Message(_)));
+        }
+    });
+    for _ in 0..500 {
+        hub.group_send(&group("g"), &message("x")).await.unwrap();
+        hub.send(&name, &message("x")).await.unwrap();
+    }
+    reader.await.unwrap();
 }
 
 #[tokio::test]
@@ -85,7 +104,7 @@ async fn flush_forgets_messages_and_groups_but_not_mailboxes() {
     let mut mailbox = hub.new_mailbox("specific").unwrap();
     hub.group_add(&group("g"), mailbox.name()).unwrap();
     hub.group_add(&group("g"), &channel("normal")).unwrap();
-    hub.send(&channel("normal"), &message("x")).unwrap();
+    hub.send(&channel("normal"), &message("x")).await.unwrap();
     hub.group_send(&group("g"), &message("x")).await.unwrap();
     hub.flush();
     assert_eq!(hub.census(), (1, 0));
@@ -105,7 +124,7 @@ async fn a_closed_hub_refuses_and_wakes_who_waits() {
     tokio::task::yield_now().await;
     hub.close();
     assert!(matches!(waiting.await.unwrap(), Err(LayerError::Closed)));
-    assert!(matches!(hub.send(&channel("a"), &message("x")), Err(LayerError::Closed)));
+    assert!(matches!(hub.send(&channel("a"), &message("x")).await, Err(LayerError::Closed)));
     assert!(matches!(hub.group_send(&group("g"), &message("x")).await, Err(LayerError::Closed)));
 }
 
