@@ -4,7 +4,10 @@ use std::collections::BTreeSet;
 use std::future::{Ready, ready};
 
 use channel_layer::{ChannelName, Delivery, GroupName, Mailbox, Message};
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
 use http::HeaderValue;
+use parking_lot::Mutex;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::sync::oneshot;
@@ -38,6 +41,9 @@ struct Member {
     mailbox: Mailbox,
     groups: BTreeSet<GroupName>,
     renewal: Interval,
+    /// The renewal in progress: kept here because waiting for it is interrupted by whatever comes first. The mutex
+    /// is never locked; it lets the connection be shared between threads although the future cannot.
+    renewing: Option<Mutex<BoxFuture<'static, ()>>>,
 }
 
 /// What a connection hears from the channel layer.
@@ -140,12 +146,12 @@ impl Context {
     where
         E: DeserializeOwned + Send + Sync + 'static,
     {
+        self.outbound.hold();
         if self.relays.iter().any(|membership| membership.is(group, render)) {
             return Ok(());
         }
         self.check_room_for_a_group()?;
         let Slot { layer, relays } = self.slot()?;
-        self.outbound.hold();
         let membership = relays.join(&layer, group, render, &self.outbound).await?;
         self.relays.push(membership);
         Ok(())
@@ -158,6 +164,10 @@ impl Context {
     pub async fn leave(&mut self, group: &GroupName) -> Result {
         self.relays.retain(|membership| membership.group() != group);
         if let Some(member) = self.mailbox.as_mut().filter(|member| member.groups.contains(group)) {
+            if member.renewing.take().is_some() {
+                // It might join the group again; it starts anew without it.
+                member.renewal.reset_immediately();
+            }
             let slot = self.scope.channel_layers().slot(self.alias);
             if let Some(Slot { layer, .. }) = slot {
                 layer.group_discard(group, member.mailbox.name()).await?;
@@ -215,8 +225,8 @@ impl Context {
         if self.mailbox.is_none() {
             let layer = self.slot()?.layer;
             let mailbox = layer.new_channel("specific").await?;
-            self.mailbox =
-                Some(Member { mailbox, groups: BTreeSet::new(), renewal: heartbeat::renewal(&*layer) });
+            let renewal = heartbeat::renewal(&*layer);
+            self.mailbox = Some(Member { mailbox, groups: BTreeSet::new(), renewal, renewing: None });
         }
         self.mailbox.as_mut().ok_or(Error::Gone)
     }
@@ -234,17 +244,20 @@ impl Context {
         let Self { handshake, mailbox, scope, alias, .. } = self;
         let answered = handshake.is_none();
         loop {
-            let Some(Member { mailbox, groups, renewal }) = mailbox else {
+            let Some(Member { mailbox, groups, renewal, renewing }) = mailbox else {
                 closed(handshake.as_mut()).await;
                 return Heard::Unanswered;
             };
             tokio::select! {
                 delivery = mailbox.recv() => return Heard::Delivery(delivery),
                 () = closed(handshake.as_mut()), if !answered => return Heard::Unanswered,
-                _ = renewal.tick() => {
-                    if let Some(Slot { layer, .. }) = scope.channel_layers().slot(alias) {
-                        heartbeat::renew(&**layer, &*groups, mailbox.name()).await;
-                    }
+                () = finished(renewing.as_mut()) => *renewing = None,
+                _ = renewal.tick(), if renewing.is_none() => {
+                    let (layer, groups, name) =
+                        (scope.channel_layers().get(alias).cloned(), groups.clone(), mailbox.name().clone());
+                    *renewing = layer.map(|layer| {
+                        Mutex::new(async move { heartbeat::renew(&*layer, &groups, &name).await }.boxed())
+                    });
                 }
             }
         }
@@ -281,6 +294,14 @@ impl Context {
 impl std::fmt::Debug for Context {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Context").field("scope", &self.scope).finish_non_exhaustive()
+    }
+}
+
+/// Completes with the renewal; never when there is none.
+async fn finished(renewing: Option<&mut Mutex<BoxFuture<'static, ()>>>) {
+    match renewing {
+        Some(renewing) => renewing.get_mut().await,
+        None => std::future::pending().await,
     }
 }
 

@@ -69,6 +69,8 @@ impl Driver {
             if let Some(end) = self.handle(input).await {
                 break end;
             }
+            // Inputs that are always ready must not keep other tasks from running.
+            tokio::task::coop::consume_budget().await;
             input = self.next().await;
         };
         self.end(end).await;
@@ -122,11 +124,13 @@ impl Driver {
             Outcome::Returned(Err(Error::Layer(cause))) => {
                 tracing::warn!(%cause, path = self.context.scope().path(), "an event was lost: the channel layer failed");
                 let Self { consumer, context, io } = self;
-                match io.beside(consumer.layer_failed(context, &cause)).await {
+                let outcome = match io.beside(consumer.layer_failed(context, &cause)).await {
                     // A hook that meets the same layer again has nothing new to say.
-                    Outcome::Returned(Err(Error::Layer(_))) => return None,
-                    outcome => return Box::pin(self.settle(outcome)).await,
-                }
+                    Outcome::Returned(Err(Error::Layer(_))) => Outcome::Returned(Ok(())),
+                    outcome => outcome,
+                };
+                context.outbound().release();
+                return Box::pin(self.settle(outcome)).await;
             }
             Outcome::Returned(Err(Error::Defect(cause))) => {
                 tracing::error!(%cause, path = self.context.scope().path(), "a handler failed: its socket is closed");
@@ -196,8 +200,10 @@ impl Io {
         let mut handler = pin!(guarded(handler));
         std::future::poll_fn(|cx| {
             let polled = handler.as_mut().poll(cx);
-            // After the handler, so that what it has sent in this turn leaves as one write.
-            self.poll(cx);
+            if polled.is_pending() {
+                // After the handler, so that what it has sent in this turn leaves as one write.
+                self.poll(cx);
+            }
             match polled {
                 Poll::Pending if self.is_cut() => Poll::Ready(Outcome::Cut),
                 polled => polled,

@@ -62,16 +62,13 @@ impl Io {
 
     /// Serves the socket: writes, reads ahead, watches. Whatever it finds is kept for [`poll_signal`](Self::poll_signal).
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>) {
-        if !self.is_draining && self.draining.as_mut().poll(cx).is_ready() {
-            self.is_draining = true;
-            // From here on the same future waits for the deadline.
-            self.draining = Box::pin(self.cut.clone().cancelled_owned());
-        }
-        if self.is_draining {
-            // Only to be woken; whether it has come is asked in `is_cut`.
-            let _ = self.draining.as_mut().poll(cx);
-        }
-        self.poll_read(cx);
+        self.serve(cx, READ_AHEAD);
+    }
+
+    /// Serves the socket and reads until so much waits to be handled.
+    fn serve(&mut self, cx: &mut Context<'_>, read_ahead: usize) {
+        self.poll_draining(cx);
+        self.poll_read(cx, read_ahead);
         if let Poll::Ready(Err(_)) = self.outbound.poll_flush(cx)
             && !self.ended
         {
@@ -81,8 +78,20 @@ impl Io {
         self.poll_stall(cx);
     }
 
-    fn poll_read(&mut self, cx: &mut Context<'_>) {
-        while !self.ended && self.inbox.len() < READ_AHEAD {
+    fn poll_draining(&mut self, cx: &mut Context<'_>) {
+        if !self.is_draining && self.draining.as_mut().poll(cx).is_ready() {
+            self.is_draining = true;
+            // From here on the same future waits for the deadline.
+            self.draining = Box::pin(self.cut.clone().cancelled_owned());
+        }
+        if self.is_draining {
+            // Only to be woken; whether it has come is asked in `is_cut`.
+            let _ = self.draining.as_mut().poll(cx);
+        }
+    }
+
+    fn poll_read(&mut self, cx: &mut Context<'_>, read_ahead: usize) {
+        while !self.ended && self.inbox.len() < read_ahead {
             match self.socket.poll_next(cx) {
                 Poll::Ready(Some(inbound)) => {
                     self.ended = matches!(inbound, Inbound::Closed(_));
@@ -98,6 +107,10 @@ impl Io {
     }
 
     fn poll_stall(&mut self, cx: &mut Context<'_>) {
+        if self.stall.as_ref().is_some_and(|stall| stall.is_over) {
+            // It was given up, and stays so even when the client reads again: nothing can be sent any more.
+            return;
+        }
         let Some(since) = self.outbound.full_since() else {
             self.stall = None;
             return;
@@ -109,8 +122,8 @@ impl Io {
                 stall.insert(Stall { since, limit, is_over: false })
             }
         };
-        stall.is_over = stall.is_over || stall.limit.as_mut().poll(cx).is_ready();
-        if stall.is_over {
+        if stall.limit.as_mut().poll(cx).is_ready() {
+            stall.is_over = true;
             // Who waits for room will find none.
             self.outbound.finish_now();
         }
@@ -118,7 +131,9 @@ impl Io {
 
     /// The next thing to handle: the end first, then losses, then frames in order.
     pub(crate) fn poll_signal(&mut self, cx: &mut Context<'_>) -> Poll<Signal> {
-        self.poll(cx);
+        // While no handler waits nothing is read ahead, so that a frame is answered before the close behind it is
+        // seen, after which there are no answers.
+        self.serve(cx, 1);
         if self.is_draining {
             return Poll::Ready(Signal::Draining);
         }
@@ -146,6 +161,7 @@ impl Io {
 
     /// Serves the socket until its closing handshake is done; the client's last frames are of no interest any more.
     pub(crate) fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.poll_draining(cx);
         loop {
             let is_broken = matches!(self.outbound.poll_flush(cx), Poll::Ready(Err(_)));
             match self.socket.poll_next(cx) {

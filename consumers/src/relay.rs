@@ -5,7 +5,7 @@
 //! thousand writes and nothing else.
 
 use std::any::TypeId;
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Weak};
 
@@ -23,6 +23,10 @@ const FRAMES_PER_TURN: usize = 128;
 
 /// How many sockets are served between two looks at what else there is to do.
 const SOCKETS_PER_TURN: usize = 64;
+
+/// The most messages that wait while sockets are served: a relay stands for many sockets, and takes longer for a
+/// message than other members do.
+const WAITING: usize = 1024;
 
 /// How a message becomes a frame, or none.
 type Render = Box<dyn Fn(&Message) -> Option<Frame> + Send + Sync>;
@@ -168,12 +172,14 @@ impl Relay {
 
     async fn run(self: Arc<Self>, layer: Arc<dyn ChannelLayer>, mut mailbox: Mailbox) {
         let mut renewal = crate::heartbeat::renewal(&*layer);
+        let mut waiting = VecDeque::new();
         loop {
             tokio::select! {
                 () = self.stop.notified() => return,
-                delivery = mailbox.recv() => {
-                    let batch = self.gather(delivery, &mut mailbox).await;
-                    self.deliver(&batch).await;
+                delivery = next(&mut waiting, &mut mailbox) => {
+                    waiting.push_front(delivery);
+                    let batch = self.gather(&mut waiting, &mut mailbox).await;
+                    self.deliver(&batch, &mut waiting, &mut mailbox).await;
                 }
                 _ = renewal.tick() => {
                     crate::heartbeat::renew(&*layer, [&self.group], mailbox.name()).await;
@@ -183,13 +189,12 @@ impl Relay {
     }
 
     /// Renders what has arrived, and what else arrives while others have their turn.
-    async fn gather(&self, first: Delivery, mailbox: &mut Mailbox) -> Batch {
+    async fn gather(&self, waiting: &mut VecDeque<Delivery>, mailbox: &mut Mailbox) -> Batch {
+        tokio::task::yield_now().await;
         let mut wire = BytesMut::new();
         let mut batch = Batch::default();
-        self.take(first, &mut wire, &mut batch);
-        tokio::task::yield_now().await;
         while batch.frames < FRAMES_PER_TURN
-            && let Some(delivery) = mailbox.try_recv()
+            && let Some(delivery) = waiting.pop_front().or_else(|| mailbox.try_recv())
         {
             self.take(delivery, &mut wire, &mut batch);
         }
@@ -218,7 +223,7 @@ impl Relay {
         }
     }
 
-    async fn deliver(&self, batch: &Batch) {
+    async fn deliver(&self, batch: &Batch, waiting: &mut VecDeque<Delivery>, mailbox: &mut Mailbox) {
         if batch.frames == 0 && batch.missed.is_none() {
             return;
         }
@@ -237,7 +242,21 @@ impl Relay {
             }
             slots = slots.end..slots.end + SOCKETS_PER_TURN;
             tokio::task::yield_now().await;
+            // Whatever arrives meanwhile must not fill the mailbox.
+            while waiting.len() < WAITING
+                && let Some(delivery) = mailbox.try_recv()
+            {
+                waiting.push_back(delivery);
+            }
         }
+    }
+}
+
+/// What waits already, or else what comes next.
+async fn next(waiting: &mut VecDeque<Delivery>, mailbox: &mut Mailbox) -> Delivery {
+    match waiting.pop_front() {
+        Some(delivery) => delivery,
+        None => mailbox.recv().await,
     }
 }
 
@@ -354,9 +373,9 @@ mod tests {
         let layer: Arc<dyn ChannelLayer> = Arc::new(InMemoryLayer::new(limits));
         let (socket, mut reader) = socket();
         let _membership = relays.join(&layer, &group, render, &socket).await.unwrap();
-        for n in 0..5 {
-            layer.group_send(&group, said(&n.to_string())).await.unwrap();
-        }
+        // All at once, for a send that finds a member behind lets that member run.
+        let sends = (0..5).map(|n| layer.group_send(&group, said(&n.to_string())));
+        futures_util::future::join_all(sends).await;
         read(&mut reader, &["0", "1"]).await;
         assert_eq!(socket.take_missed(), Some(Missed::Count(3)));
     }

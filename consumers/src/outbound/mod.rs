@@ -45,13 +45,34 @@ struct State {
     /// The first piece has left in part, so it must leave whole.
     is_front_started: bool,
     /// What relays passed on while the handler that joined them still runs; it follows what the handler sends.
-    held: Option<VecDeque<Piece>>,
+    held: Option<Held>,
     writer: Option<Box<dyn AsyncWrite + Send + Unpin>>,
     /// The connection's task, which is woken when a write can go on.
     task: Option<Waker>,
     full_since: Option<Instant>,
     missed: Option<Missed>,
     phase: Phase,
+}
+
+/// What is kept back, within the same limits as the backlog.
+#[derive(Default)]
+struct Held {
+    pieces: VecDeque<Piece>,
+    frames: usize,
+    bytes: usize,
+}
+
+impl Held {
+    /// Keeps a piece back if there is room; like the backlog, it takes the piece that fills it whole.
+    fn keep(&mut self, piece: Piece) -> bool {
+        let has_room = self.frames < UNSENT_FRAMES && self.bytes < UNSENT_BYTES;
+        if has_room {
+            self.frames += piece.frames;
+            self.bytes += piece.bytes.len();
+            self.pieces.push_back(piece);
+        }
+        has_room
+    }
 }
 
 /// Bytes that belong to some frames; they are counted as sent with the last byte.
@@ -120,9 +141,7 @@ impl Outbound {
         }
         let piece = Piece { bytes: wire.clone(), frames };
         if let Some(held) = &mut state.held {
-            if held.len() < UNSENT_FRAMES {
-                held.push_back(piece);
-            } else {
+            if !held.keep(piece) {
                 state.miss(Missed::Count(frames as u64));
             }
             return true;
@@ -153,7 +172,7 @@ impl Outbound {
     /// Lets go what was kept back.
     pub(crate) fn release(&self) {
         let mut state = self.0.state.lock();
-        for piece in state.held.take().into_iter().flatten() {
+        for piece in state.held.take().into_iter().flat_map(|held| held.pieces) {
             state.append(piece);
         }
     }
@@ -348,7 +367,8 @@ impl AsyncWrite for ProtocolWriter {
             Phase::Gone => Poll::Ready(Err(io::ErrorKind::BrokenPipe.into())),
             // A peer that pings and never reads gets no pongs beyond the limit. Who asks is the connection's
             // task, which is woken in any case when the backlog moves.
-            _ if state.bytes >= 2 * UNSENT_BYTES => Poll::Pending,
+            // Once the frames have ended there is no limit, for all that comes then is the close frame.
+            Phase::Open if state.bytes >= 2 * UNSENT_BYTES => Poll::Pending,
             _ => {
                 state.append(Piece { bytes: Bytes::copy_from_slice(bytes), frames: 0 });
                 Poll::Ready(Ok(bytes.len()))

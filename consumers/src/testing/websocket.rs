@@ -161,7 +161,7 @@ impl WebsocketCommunicator {
         let (reader, writer) = tokio::io::duplex(PIPE);
         let outbound = Outbound::new();
         outbound.attach(writer);
-        let socket = ClientSocket { frames, outbound: outbound.clone(), is_over: false };
+        let socket = ClientSocket { frames, outbound: outbound.clone(), is_closing: false, is_over: false };
         let (transport, answer) = Transport::new(socket, outbound, self.shutdown.clone());
         let scope = Scope::from_request(&mut self.request.clone(), self.layers.clone());
         let app = Arc::clone(&self.app);
@@ -335,12 +335,18 @@ async fn patiently<T>(future: impl Future<Output = T>) -> Result<T, Unexpected> 
 struct ClientSocket {
     frames: mpsc::Receiver<Inbound>,
     outbound: Outbound,
+    is_closing: bool,
     is_over: bool,
 }
 
 impl Socket for ClientSocket {
     fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Inbound>> {
         if self.is_over {
+            return Poll::Ready(None);
+        }
+        if self.is_closing && self.outbound.poll_flush(cx).is_ready() {
+            // The peer answers as soon as the close frame has left.
+            self.is_over = true;
             return Poll::Ready(None);
         }
         let polled = self.frames.poll_recv(cx);
@@ -354,7 +360,6 @@ impl Socket for ClientSocket {
         let mut wire = BytesMut::new();
         encode(0x8, &payload, &mut wire);
         self.outbound.push_protocol(&wire);
-        // The peer answers at once.
-        self.is_over = true;
+        self.is_closing = true;
     }
 }

@@ -1,0 +1,156 @@
+//! A client that reads too slowly: it slows itself only, is told what it missed, and is closed in the end.
+
+use std::time::Duration;
+
+use consumers::testing::WebsocketCommunicator;
+use consumers::{ChannelLayer, ChannelLayers, InMemoryLayer, UNSENT_FRAMES};
+
+use crate::support::{Probe, Talk, group, kilobyte, message, settled};
+
+/// Some 63 of these events fill the pipe, and 256 more the queue.
+async fn flood(layer: &InMemoryLayer, count: usize) {
+    for n in 0..count {
+        layer.group_send(&group("room"), message(kilobyte(n))).await.unwrap();
+        settled().await;
+    }
+}
+
+async fn open(probe: &Probe, layers: &ChannelLayers) -> WebsocketCommunicator {
+    let mut client = probe.client().layers(layers.clone());
+    client.connect().await.unwrap();
+    client
+}
+
+/// Everything that the client is owed, by number.
+async fn catch_up(client: &mut WebsocketCommunicator) -> Vec<usize> {
+    let mut heard = Vec::new();
+    while !client.receive_nothing().await {
+        heard.push(client.hear().await.trim().parse().unwrap());
+    }
+    heard
+}
+
+async fn seconds(seconds: f32) {
+    tokio::time::sleep(Duration::from_secs_f32(seconds)).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn others_get_everything_and_the_slow_one_is_told_what_it_missed() {
+    let layer = InMemoryLayer::default();
+    let layers = ChannelLayers::from(layer.clone());
+    let (slow, fast) = (Probe::new("relay room; accept"), Probe::new("relay room; accept"));
+    let (mut slow_client, mut fast_client) = (open(&slow, &layers).await, open(&fast, &layers).await);
+    let reading = tokio::spawn(async move {
+        for n in 0..1000 {
+            assert_eq!(fast_client.hear().await, kilobyte(n));
+        }
+    });
+    flood(&layer, 1000).await;
+    reading.await.unwrap();
+    let heard = catch_up(&mut slow_client).await;
+    assert_eq!(heard, (0..heard.len()).collect::<Vec<_>>(), "in order and without a gap");
+    assert!((UNSENT_FRAMES..UNSENT_FRAMES + 70).contains(&heard.len()), "{}", heard.len());
+    let missed: usize = slow.log.of("missed").iter().map(|count| count.parse::<usize>().unwrap()).sum();
+    assert_eq!(heard.len() + missed, 1000);
+    assert_eq!(fast.log.of("missed").len(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn after_ten_seconds_it_is_closed_with_1013() {
+    let layer = InMemoryLayer::default();
+    let probe = Probe::new("relay room; join room; accept");
+    let mut client = open(&probe, &layer.clone().into()).await;
+    flood(&layer, 400).await;
+    seconds(9.5).await;
+    assert_eq!(probe.log.of("disconnect").len(), 0);
+    seconds(1.0).await;
+    assert_eq!(probe.log.of("disconnect"), ["1013"]);
+    layer.group_send(&group("room"), message("unheard")).await.unwrap();
+    settled().await;
+    assert_eq!(probe.log.all().last().unwrap(), "disconnect 1013");
+    let (heard, close) = client.hear_all().await;
+    assert_eq!(close.code.as_u16(), 1013);
+    assert!(heard.len() < 70, "what the pipe had not taken is dropped, so that the close is next");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_reads_in_time_again_is_not_closed() {
+    let layer = InMemoryLayer::default();
+    let probe = Probe::new("relay room; accept");
+    let mut client = open(&probe, &layer.clone().into()).await;
+    for _ in 0..3 {
+        flood(&layer, 400).await;
+        seconds(9.0).await;
+        assert!(catch_up(&mut client).await.len() > UNSENT_FRAMES);
+        seconds(60.0).await;
+    }
+    client.tell("send still here").await;
+    assert_eq!(client.hear().await, "still here");
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_missed_hook_reaches_the_client_once_it_reads() {
+    let layer = InMemoryLayer::default();
+    let probe = Probe::new("relay room; accept").missed("send reload");
+    let mut client = open(&probe, &layer.clone().into()).await;
+    flood(&layer, 400).await;
+    let mut last = client.hear().await;
+    while !client.receive_nothing().await {
+        last = client.hear().await;
+    }
+    assert_eq!(last, "reload");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_consumer_whose_own_sends_wait_slows_only_itself_and_loses_nothing() {
+    let probe = Probe::new("accept");
+    let (mut slow, mut other) = (probe.open().await, probe.open().await);
+    slow.tell("flood 1000; note flooded").await;
+    settled().await;
+    assert!(!probe.log.all().contains(&"flooded".to_owned()), "its handler waits");
+    other.tell("send hi").await;
+    assert_eq!(other.hear().await, "hi");
+    seconds(9.0).await;
+    for n in 0..1000 {
+        assert_eq!(slow.hear().await, kilobyte(n));
+    }
+    settled().await;
+    assert!(probe.log.all().contains(&"flooded".to_owned()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_send_that_waits_too_long_says_that_the_socket_has_ended() {
+    let probe = Probe::new("accept");
+    let mut client = probe.open().await;
+    client.tell("flood 1000; note flooded").await;
+    seconds(11.0).await;
+    assert_eq!(probe.log.of("disconnect"), ["1013"]);
+    assert!(!probe.log.all().contains(&"flooded".to_owned()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stall_during_a_long_handler_closes_the_socket_after_it_even_if_the_client_reads_again() {
+    let layer = InMemoryLayer::default();
+    let probe = Probe::new("relay room; accept");
+    let mut client = open(&probe, &layer.clone().into()).await;
+    client.tell("wait; note finished").await;
+    flood(&layer, 400).await;
+    seconds(11.0).await;
+    assert_eq!(probe.log.of("disconnect").len(), 0, "the handler still runs");
+    catch_up(&mut client).await;
+    probe.let_go().await;
+    assert_eq!(client.receive_close().await.unwrap().code.as_u16(), 1013);
+    assert_eq!(probe.log.all()[2..], ["finished", "disconnect 1013"].map(str::to_owned));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_slow_client_that_goes_away_is_lost_and_not_slow() {
+    let layer = InMemoryLayer::default();
+    let probe = Probe::new("relay room; accept");
+    let mut client = open(&probe, &layer.clone().into()).await;
+    client.tell("flood 1000; note flooded").await;
+    settled().await;
+    drop(client);
+    settled().await;
+    assert_eq!(probe.log.all().last().unwrap(), "disconnect 1006");
+}
