@@ -68,11 +68,16 @@ fn check<B>(request: &Request<B>) -> Result<HeaderValue, Box<Response<Body>>> {
     let Ok(accept) = HeaderValue::try_from(derive_accept_key(key)) else {
         return bad("the key is not valid");
     };
-    // 16 bytes in base64.
-    if key.len() != 24 || !key.ends_with(b"==") {
+    if !is_key(key) {
         return bad("a WebSocket handshake needs a `Sec-WebSocket-Key` of 16 bytes in base64");
     }
     Ok(accept)
+}
+
+/// Whether it is 16 bytes in base64.
+fn is_key(key: &[u8]) -> bool {
+    let is_digit = |byte: &u8| byte.is_ascii_alphanumeric() || b"+/".contains(byte);
+    key.len() == 24 && key.strip_suffix(b"==").is_some_and(|digits| digits.iter().all(is_digit))
 }
 
 fn has_token(headers: &HeaderMap, name: &HeaderName, token: &str) -> bool {

@@ -109,9 +109,12 @@ mod tests {
 
     #[test]
     fn a_broken_pattern_says_what_is_wrong() {
-        for (pattern, hint) in
-            [("/{id", "`}`"), ("/{id:float}", "float"), ("/{a}/{a}", "duplicate"), ("/{a b}", "name")]
-        {
+        for (pattern, hint) in [
+            ("/{id", "`}`"),
+            ("/{id:float}", "float"),
+            ("/{a}/{a}", "duplicate"),
+            ("/{a b}", "capture group"),
+        ] {
             let error = Pattern::new(pattern).unwrap_err();
             assert!(error.contains(hint), "{pattern}: {error}");
         }

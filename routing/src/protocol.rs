@@ -86,8 +86,9 @@ impl ProtocolTypeRouter {
 stands_under_a_server!(ProtocolTypeRouter);
 
 impl From<UrlRouter> for ProtocolTypeRouter {
+    /// Serves WebSockets by the router alone, with the limits and the layers that it was given.
     fn from(router: UrlRouter) -> Self {
-        Self::new().websocket(router)
+        Self { site: router.site.clone(), ..Self::new().websocket(router) }
     }
 }
 

@@ -55,7 +55,7 @@ impl ServerSocket {
             .max_message_size(Some(config.message_limit))
             .max_frame_size(Some(config.message_limit));
         let opening = open(upgrade, outbound.clone(), limits).boxed();
-        let keepalive = Keepalive { timer: None, is_pinged: false, has_heard: false };
+        let keepalive = Keepalive { timer: None, is_pinged: false, heard_at: None };
         Self { phase: Phase::Upgrading(opening, None), outbound, config, keepalive, give_up: None }
     }
 
@@ -76,21 +76,12 @@ impl ServerSocket {
                 Message::Text(text) => return Poll::Ready(Some(Inbound::Frame(Frame::Text(text)))),
                 Message::Binary(bytes) => return Poll::Ready(Some(Inbound::Frame(Frame::Binary(bytes)))),
                 Message::Close(frame) => {
-                    return Poll::Ready(Some(Inbound::Closed(self.closed_by_peer(frame))));
+                    return Poll::Ready(Some(Inbound::Closed(closed_by_peer(frame))));
                 }
                 // Pings are answered by tungstenite, with its next read.
                 Message::Ping(_) | Message::Pong(_) | Message::Frame(_) => {}
             }
         }
-    }
-
-    fn closed_by_peer(&mut self, frame: Option<CloseFrame>) -> Close {
-        // tungstenite answers it next; no frame of ours may follow that answer.
-        self.outbound.finish();
-        frame.map_or_else(
-            || CloseCode::NO_STATUS.into(),
-            |frame| Close::new(u16::from(frame.code), frame.reason.as_str()),
-        )
     }
 
     /// Ends a socket whose peer broke the rules: it is told which, and what it sends is no longer understood.
@@ -156,18 +147,17 @@ impl ServerSocket {
             .timer
             .get_or_insert_with(|| Box::pin(tokio::time::sleep(self.config.ping_interval)));
         while timer.as_mut().poll(cx).is_ready() {
-            let wait = if self.keepalive.has_heard {
-                self.config.ping_interval
+            let due = if let Some(heard_at) = self.keepalive.heard_at.take() {
+                heard_at + self.config.ping_interval
             } else if self.keepalive.is_pinged {
                 return true;
             } else {
                 self.keepalive.is_pinged = true;
                 // A socket that takes no ping is found lost when no pong comes.
                 let _ = Pin::new(&mut *stream).start_send(Message::Ping(Bytes::new()));
-                self.config.pong_timeout
+                Instant::now() + self.config.pong_timeout
             };
-            self.keepalive.has_heard = false;
-            timer.as_mut().reset(Instant::now() + wait);
+            timer.as_mut().reset(due);
         }
         false
     }
@@ -225,7 +215,8 @@ impl fmt::Debug for ServerSocket {
 struct Keepalive {
     timer: Option<Pin<Box<Sleep>>>,
     is_pinged: bool,
-    has_heard: bool,
+    /// When the peer last said something since the timer was set.
+    heard_at: Option<Instant>,
 }
 
 impl Keepalive {
@@ -236,7 +227,7 @@ impl Keepalive {
             }
         } else if !matches!(message, Message::Pong(_)) {
             // What the peer says by itself puts off the next ping; the timer finds out when it is due.
-            self.has_heard = true;
+            self.heard_at = Some(Instant::now());
         }
     }
 }
@@ -280,6 +271,15 @@ fn split_tcp(
     let (reader, writer) = stream.into_split();
     outbound.attach(writer);
     (Box::new(reader), early)
+}
+
+/// How the peer closes. tungstenite answers it with the next poll, which comes when the consumer has ended and sends
+/// nothing more; until then its handlers still answer what came before.
+fn closed_by_peer(frame: Option<CloseFrame>) -> Close {
+    frame.map_or_else(
+        || CloseCode::NO_STATUS.into(),
+        |frame| Close::new(u16::from(frame.code), frame.reason.as_str()),
+    )
 }
 
 fn frame(close: &Close) -> CloseFrame {

@@ -45,7 +45,7 @@ use crate::{Middleware, handshake};
 pub struct UrlRouter {
     routes: Arc<Vec<Route>>,
     middleware: Arc<Vec<Arc<dyn Middleware>>>,
-    site: Site,
+    pub(crate) site: Site,
 }
 
 #[derive(Clone)]
