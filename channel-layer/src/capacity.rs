@@ -47,6 +47,11 @@ impl Capacities {
         Ok(self)
     }
 
+    /// The capacity of every channel, when there are no exceptions.
+    pub(crate) fn uniform(&self) -> Option<usize> {
+        self.patterns.is_empty().then_some(self.default)
+    }
+
     /// The capacity of one channel, in messages.
     #[must_use]
     pub fn of(&self, channel: &ChannelName) -> usize {

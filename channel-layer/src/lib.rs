@@ -29,7 +29,8 @@
 //!
 //! # The parts
 //!
-//! - [`ChannelLayer`] is the contract; [`InMemoryLayer`] keeps it within one process. [`mod@conformance`] is the proof:
+//! - [`ChannelLayer`] is the contract; [`InMemoryLayer`] keeps it within one process, [`RedisLayer`] and
+//!   [`RedisPubSubLayer`] between processes, Python's among them ([`RedisConfig`]). [`mod@conformance`] is the proof:
 //!   a suite that any backend registers with one line.
 //! - [`ChannelName`] and [`GroupName`] are names that were checked when they were made.
 //! - [`Message`] is packed once and shared; a [`Mailbox`] receives, and [`Delivery`] says what: a message, or that
@@ -56,6 +57,9 @@ mod message;
 mod name;
 mod packed;
 mod queue;
+mod redis;
+mod redis_pubsub;
+mod registrar;
 
 pub use capacity::{Capacities, InvalidPattern};
 pub use error::LayerError;
@@ -66,3 +70,5 @@ pub use losses::Losses;
 pub use mailbox::{Delivery, Mailbox, Missed};
 pub use message::{MESSAGE_LIMIT, Message};
 pub use name::{ChannelName, GroupName, InvalidName, NAME_LIMIT};
+pub use redis::{Format, InvalidUrl, RedisConfig, RedisLayer};
+pub use redis_pubsub::RedisPubSubLayer;

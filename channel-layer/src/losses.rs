@@ -14,6 +14,8 @@ pub struct Losses {
     pub expired: u64,
     /// The message was for a mailbox that is gone.
     pub unroutable: u64,
+    /// The bytes from the backend were no message that can be read here.
+    pub undecodable: u64,
 }
 
 /// The counters behind [`Losses`].
@@ -23,6 +25,7 @@ pub(crate) struct LossCounters {
     pub(crate) overflowed: AtomicU64,
     pub(crate) expired: AtomicU64,
     pub(crate) unroutable: AtomicU64,
+    pub(crate) undecodable: AtomicU64,
 }
 
 impl LossCounters {
@@ -32,6 +35,7 @@ impl LossCounters {
             overflowed: self.overflowed.load(Ordering::Relaxed),
             expired: self.expired.load(Ordering::Relaxed),
             unroutable: self.unroutable.load(Ordering::Relaxed),
+            undecodable: self.undecodable.load(Ordering::Relaxed),
         }
     }
 }

@@ -5,8 +5,8 @@
 //! one group's members, a queue's entries. None is held across an await.
 
 use std::collections::{HashMap, VecDeque};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use parking_lot::{Mutex, RwLock};
 use tokio::sync::Notify;
@@ -37,7 +37,11 @@ pub(crate) struct Hub {
     losses: LossCounters,
     closed: AtomicBool,
     closing: Notify,
+    /// Told of every group that has lost its last member here, so that a backend can leave it too.
+    on_empty: OnceLock<OnEmpty>,
 }
+
+type OnEmpty = Box<dyn Fn(&GroupName) + Send + Sync>;
 
 impl Hub {
     pub(crate) fn new(limits: Limits) -> Arc<Self> {
@@ -50,11 +54,73 @@ impl Hub {
             losses: LossCounters::default(),
             closed: AtomicBool::new(false),
             closing: Notify::new(),
+            on_empty: OnceLock::new(),
         })
     }
 
     pub(crate) fn limits(&self) -> &Limits {
         &self.limits
+    }
+
+    /// The part that stands between the prefix and the `!` of the names made here.
+    pub(crate) fn process(&self) -> &str {
+        &self.process
+    }
+
+    /// Sets who is told of groups that have become empty; the first call counts.
+    pub(crate) fn on_empty(&self, told: impl Fn(&GroupName) + Send + Sync + 'static) {
+        // A second backend on one hub would be a mistake of this crate's own.
+        let _ = self.on_empty.set(Box::new(told));
+    }
+
+    /// Whether a group has members here.
+    pub(crate) fn has_group(&self, name: &GroupName) -> bool {
+        self.groups.read().contains_key(name)
+    }
+
+    /// The groups that have members here.
+    pub(crate) fn group_names(&self) -> Vec<GroupName> {
+        self.groups.read().keys().cloned().collect()
+    }
+
+    /// Whether a process-specific name is one of ours, though its mailbox may be gone.
+    pub(crate) fn is_ours(&self, channel: &ChannelName) -> bool {
+        let remote = channel.non_local().strip_suffix('!');
+        remote.is_some_and(|remote| remote.ends_with(self.process()))
+    }
+
+    /// Tells every mailbox that it has missed nobody knows what.
+    pub(crate) fn miss_unknown(&self) {
+        let mailboxes: Vec<_> = self.channels.read().values().cloned().collect();
+        let mailboxes = mailboxes.iter().filter(|queue| queue.name().is_process_specific());
+        mailboxes.for_each(|queue| queue.miss(Missed::Unknown));
+    }
+
+    /// Counts a message that expired before it came here, and tells the members of its group or its mailbox.
+    pub(crate) fn miss_expired(&self, group: Option<&GroupName>, channel: &ChannelName) {
+        count(&self.losses.expired, 1);
+        if let Some(group) = group.and_then(|group| self.groups.read().get(group).cloned()) {
+            group.visit_mailboxes(0..usize::MAX, |queue, _| queue.miss(Missed::Count(1)));
+        } else if let Some(queue) = self.channels.read().get(channel) {
+            queue.miss(Missed::Count(1));
+        }
+    }
+
+    /// Hands over a message that came from another process; its sender cannot be told that a mailbox is full, so the
+    /// mailbox is.
+    pub(crate) fn deliver(&self, channel: &ChannelName, message: &Message) {
+        let queue = self.channels.read().get(channel).cloned();
+        match queue {
+            Some(queue) => {
+                self.push_or_miss(&queue, message, Instant::now());
+            }
+            None => count(&self.losses.unroutable, 1),
+        }
+    }
+
+    /// Counts a loss of another kind.
+    pub(crate) fn counters(&self) -> &LossCounters {
+        &self.losses
     }
 
     pub(crate) fn losses(&self) -> Losses {
@@ -200,7 +266,7 @@ impl Hub {
         self.closing.notify_waiters();
     }
 
-    fn check_open(&self) -> Result<(), LayerError> {
+    pub(crate) fn check_open(&self) -> Result<(), LayerError> {
         if self.closed.load(Ordering::Acquire) { Err(LayerError::Closed) } else { Ok(()) }
     }
 
@@ -295,12 +361,16 @@ impl Hub {
         change(group);
         let is_empty = group.is_empty();
         drop(groups);
-        if is_empty {
-            let mut groups = self.groups.write();
-            if groups.get(name).is_some_and(|group| group.is_empty()) {
-                groups.remove(name);
-            }
+        if is_empty && self.forget_group(name) {
+            self.on_empty.get().into_iter().for_each(|told| told(name));
         }
+    }
+
+    /// Forgets a group if it is still empty.
+    fn forget_group(&self, name: &GroupName) -> bool {
+        let mut groups = self.groups.write();
+        let is_empty = groups.get(name).is_some_and(|group| group.is_empty());
+        is_empty && groups.remove(name).is_some()
     }
 
     /// How many channels and groups are known, for tests that look for leaks.

@@ -6,5 +6,7 @@ mod broken;
 mod in_memory;
 #[cfg(test)]
 mod model;
+mod redis;
+mod redis_server;
 #[cfg(test)]
 mod traits;

@@ -62,7 +62,8 @@ impl Step {
     /// What must be installed before the step can run.
     fn tools(self) -> &'static [Tool] {
         match self {
-            Self::Fmt | Self::Clippy | Self::Doc | Self::Tests | Self::Doctests => &[],
+            Self::Fmt | Self::Clippy | Self::Doc | Self::Doctests => &[],
+            Self::Tests => &[tools::REDIS],
             Self::Web => &[tools::NODE],
             Self::Browser => &[tools::NODE, tools::NPM, tools::CHROMIUM],
         }

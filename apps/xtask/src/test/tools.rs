@@ -17,6 +17,9 @@ pub(super) const NODE: Tool = Tool { programs: &["node"], package: "nodejs" };
 /// Installs what those tests need.
 pub(super) const NPM: Tool = Tool { programs: &["npm"], package: "npm" };
 
+/// What the layers of production are tested against.
+pub(super) const REDIS: Tool = Tool { programs: &["redis-server"], package: "redis-server" };
+
 /// A program and the Debian package that holds it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Tool {

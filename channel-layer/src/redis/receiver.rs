@@ -1,0 +1,138 @@
+//! The poller: takes what arrives for this process out of its queue on one host, for ever and whatever happens to
+//! Redis, and hands it to the hub.
+
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use redis::{ErrorKind, FromRedisValue, RedisError, cmd};
+
+use super::core::Core;
+use super::shard::Shard;
+use crate::LayerError;
+use crate::losses::count;
+use crate::registrar::Registrar;
+
+/// How long one wait for a message lasts, in seconds.
+const WAIT: u64 = 5;
+
+/// How much longer than that Redis may take until the connection counts as dead.
+const GRACE: Duration = Duration::from_secs(3);
+
+/// How many messages are taken at once when more than one is there.
+const BATCH: usize = 256;
+
+/// The waits between attempts to reconnect; below two seconds, since receivers should be back by then.
+const FIRST_PAUSE: Duration = Duration::from_millis(50);
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+
+/// A message as it stood in the queue, and its score.
+type Entry = (Vec<u8>, f64);
+
+/// Receives what comes to one queue of this process on one host.
+pub(crate) async fn poll(core: Arc<Core>, shard: Arc<Shard>, key: String, registrar: Weak<Registrar>) {
+    let mut pause = FIRST_PAUSE;
+    let mut was_away = false;
+    loop {
+        match connected(&core, &shard, &key, &registrar, &mut was_away).await {
+            Ok(never) => match never {},
+            Err(cause) => {
+                if !was_away {
+                    tracing::warn!(%cause, "receiving from Redis failed: trying again for ever");
+                    pause = FIRST_PAUSE;
+                }
+                was_away = true;
+            }
+        }
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(LONGEST_PAUSE);
+    }
+}
+
+/// Receives over one connection, until it breaks.
+async fn connected(
+    core: &Core,
+    shard: &Shard,
+    key: &str,
+    registrar: &Weak<Registrar>,
+    was_away: &mut bool,
+) -> Result<std::convert::Infallible, LayerError> {
+    let mut connection = shard.blocking().await?;
+    if std::mem::take(was_away) {
+        tracing::info!("receiving from Redis again");
+        // Redis may have lost our memberships, and what was sent meanwhile.
+        core.hub().miss_unknown();
+        if let Some(registrar) = registrar.upgrade() {
+            registrar.doubt_all();
+        }
+    }
+    loop {
+        let mut wait = cmd("BZPOPMIN");
+        wait.arg(key).arg(WAIT);
+        let waiting = wait.query_async::<Option<(String, Vec<u8>, f64)>>(&mut connection);
+        let first = match tokio::time::timeout(Duration::from_secs(WAIT) + GRACE, waiting).await {
+            Ok(Ok(first)) => first,
+            Ok(Err(error)) => return Err(broken(connection, &error)),
+            Err(_) => {
+                let error = RedisError::from((ErrorKind::Io, "Redis does not answer"));
+                return Err(broken(connection, &error));
+            }
+        };
+        let Some((_, body, score)) = first else { continue };
+        deliver(core, key, (body, score)).await;
+        loop {
+            let mut more = cmd("ZPOPMIN");
+            more.arg(key).arg(BATCH);
+            let entries = match more.query_async::<redis::Value>(&mut connection).await.and_then(entries) {
+                Ok(entries) => entries,
+                Err(error) => return Err(broken(connection, &error)),
+            };
+            let is_last = entries.len() < BATCH;
+            for entry in entries {
+                deliver(core, key, entry).await;
+            }
+            if is_last {
+                break;
+            }
+        }
+    }
+}
+
+/// A connection that failed is not given back to the pool.
+fn broken(connection: deadpool_redis::Connection, error: &RedisError) -> LayerError {
+    drop(deadpool_redis::Connection::take(connection));
+    super::shard::unavailable(error)
+}
+
+/// Reads what ZPOPMIN answers: a flat list in RESP2, pairs in RESP3.
+fn entries(value: redis::Value) -> Result<Vec<Entry>, RedisError> {
+    Vec::<Entry>::from_redis_value(value).map_err(RedisError::from)
+}
+
+/// Hands one message to those it names.
+async fn deliver(core: &Core, key: &str, (body, score): Entry) {
+    let (message, names) = match core.codec().decode(&body.into()) {
+        Ok(decoded) => decoded,
+        Err(cause) => {
+            tracing::warn!(%cause, key, "a message in Redis cannot be read: it was dropped");
+            count(&core.hub().counters().undecodable, 1);
+            return;
+        }
+    };
+    if names.is_empty() {
+        count(&core.hub().counters().unroutable, 1);
+    }
+    for name in &names {
+        let group = core.group_of(name);
+        if core.is_expired(score) {
+            core.hub().miss_expired(group.as_ref(), name);
+            continue;
+        }
+        match group {
+            Some(group) => {
+                // A hub that is closed has nobody left to hear it.
+                let _ = core.hub().group_send(&group, &message).await;
+            }
+            None => core.hub().deliver(name, &message),
+        }
+    }
+}

@@ -1,0 +1,14 @@
+-- Adds messages to queues, one each, and counts the queues that are full.
+-- KEYS: the queues. ARGV: the oldest score to drop, the score, the expiry in seconds; then for each queue its
+-- capacity and its message.
+local full = {}
+for i, key in ipairs(KEYS) do
+  redis.call('ZREMRANGEBYSCORE', key, 0, ARGV[1])
+  if redis.call('ZCARD', key) >= tonumber(ARGV[2 + 2 * i]) then
+    full[#full + 1] = i
+  else
+    redis.call('ZADD', key, ARGV[2], ARGV[3 + 2 * i])
+    redis.call('EXPIRE', key, ARGV[3])
+  end
+end
+return full

@@ -1,0 +1,266 @@
+//! `RedisPubSubLayer`: the layer that Python's `channels_redis.pubsub` is. Redis passes messages on and keeps none.
+
+mod subscriber;
+
+use std::collections::HashSet;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use parking_lot::Mutex;
+use redis::cmd;
+use tokio::task::JoinSet;
+
+use self::subscriber::{Hearer, Subscriber};
+use crate::hub::Hub;
+use crate::losses::count;
+use crate::redis::{Codec, Keys, RedisConfig, Shard, shard};
+use crate::registrar::{Memberships, Registrar};
+use crate::{ChannelLayer, ChannelName, GroupName, LayerError, Losses, Mailbox, Message};
+
+/// How often subscriptions are confirmed anew; they do not lapse, so this only mends what nobody has noticed.
+const HEARTBEAT: Duration = Duration::from_secs(60);
+
+/// A channel layer over Redis' publish and subscribe, compatible with Python's `channels_redis.pubsub` 4.3: the
+/// fastest one between processes, but what is sent while nobody listens, or while Redis is away, is lost.
+///
+/// Unlike in Python, mailboxes are bounded by `capacity` and told what they missed. A normal channel is heard by
+/// every process that has received from it. A process adds only mailboxes of its own to groups.
+///
+/// ```no_run
+/// use channel_layer::{RedisConfig, RedisPubSubLayer};
+/// # fn f() -> Result<(), Box<dyn std::error::Error>> {
+/// let layer = RedisPubSubLayer::new(RedisConfig::new(["redis://127.0.0.1:6379"]))?;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct RedisPubSubLayer {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    wire: Arc<Wire>,
+    hosts: Arc<Hosts>,
+    registrar: Arc<Registrar>,
+    /// The normal channels that are heard here. They stay so, since between two receives nothing may be lost.
+    heard: Mutex<HashSet<ChannelName>>,
+    /// The subscribers' tasks, which end with the layer.
+    tasks: Mutex<JoinSet<()>>,
+}
+
+/// What comes and goes, and whom it is for here.
+struct Wire {
+    hub: Arc<Hub>,
+    keys: Keys,
+    codec: Codec,
+}
+
+/// The servers.
+struct Hosts {
+    shards: Vec<Shard>,
+    subscribers: Vec<Subscriber>,
+    keys: Keys,
+}
+
+impl RedisPubSubLayer {
+    /// A layer that connects at once, and again whenever it has to.
+    ///
+    /// # Errors
+    /// When a host is no address that Redis can be reached by.
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime.
+    pub fn new(config: RedisConfig) -> Result<Self, LayerError> {
+        let shards = config.hosts.iter().map(|host| Shard::new(host)).collect::<Result<Vec<_>, _>>()?;
+        if shards.is_empty() {
+            return Err(LayerError::Unavailable("no Redis host is configured".to_owned()));
+        }
+        let (keys, codec) = (Keys::new(&config.prefix), config.codec());
+        let wire = Arc::new(Wire { hub: Hub::new(config.limits), keys: keys.clone(), codec });
+        let mut tasks = JoinSet::new();
+        // Our mailboxes all have the process in their name, so one pattern hears them all.
+        let pattern = format!("*.{}!*", wire.hub.process());
+        let subscribe = |shard: &Shard| {
+            let hearer = Arc::clone(&wire) as Arc<dyn Hearer>;
+            Subscriber::start(shard.client().clone(), pattern.clone(), hearer, &mut tasks)
+        };
+        let subscribers = shards.iter().map(subscribe).collect();
+        let hosts = Arc::new(Hosts { shards, subscribers, keys });
+        let registrar = Registrar::start(&wire.hub, Arc::clone(&hosts) as Arc<dyn Memberships>, HEARTBEAT);
+        let (heard, tasks) = (Mutex::default(), Mutex::new(tasks));
+        Ok(Self { inner: Arc::new(Inner { wire, hosts, registrar, heard, tasks }) })
+    }
+
+    fn hub(&self) -> &Arc<Hub> {
+        &self.inner.wire.hub
+    }
+
+    /// Publishes a message; whether anybody was there to hear it.
+    async fn publish(&self, topic: &str, message: &Message) -> Result<bool, LayerError> {
+        let body = self.inner.wire.codec.encode_plain(message)?;
+        let mut publish = cmd("PUBLISH");
+        publish.arg(topic).arg(&body[..]);
+        let host = &self.inner.hosts.shards[self.inner.hosts.index(topic)];
+        Ok(host.command::<u64>(&publish).await? > 0)
+    }
+
+    /// Makes sure that a normal channel is heard here.
+    async fn hear(&self, channel: &ChannelName) -> Result<(), LayerError> {
+        if !self.inner.heard.lock().insert(channel.clone()) {
+            return Ok(());
+        }
+        let hosts = &self.inner.hosts;
+        let topic = channel.as_str();
+        let heard = hosts.subscribers[hosts.index(topic)].change(true, vec![topic.to_owned()]).await;
+        if heard.is_err() {
+            self.inner.heard.lock().remove(channel);
+        }
+        heard
+    }
+}
+
+#[async_trait]
+impl ChannelLayer for RedisPubSubLayer {
+    async fn new_channel(&self, prefix: &str) -> Result<Mailbox, LayerError> {
+        let mailbox = self.hub().new_mailbox(prefix)?;
+        for subscriber in &self.inner.hosts.subscribers {
+            subscriber.ready().await?;
+        }
+        Ok(mailbox)
+    }
+
+    async fn send(&self, channel: &ChannelName, message: Message) -> Result<(), LayerError> {
+        self.hub().check_open()?;
+        if self.hub().is_ours(channel) {
+            return self.hub().send(channel, &message).await;
+        }
+        if !self.publish(channel.as_str(), &message).await? {
+            count(&self.hub().counters().unroutable, 1);
+        }
+        Ok(())
+    }
+
+    async fn receive(&self, channel: &ChannelName) -> Result<Message, LayerError> {
+        if !channel.is_process_specific() {
+            self.hub().check_open()?;
+            self.hear(channel).await?;
+        }
+        self.hub().receive(channel).await
+    }
+
+    async fn group_add(&self, group: &GroupName, channel: &ChannelName) -> Result<(), LayerError> {
+        if channel.is_process_specific() && !self.hub().is_ours(channel) {
+            return Err(LayerError::NotReceivable(channel.clone()));
+        }
+        self.hub().group_add(group, channel)?;
+        if !self.hub().has_group(group) {
+            // The mailbox is gone, and with it the membership.
+            return Ok(());
+        }
+        let joined = self.inner.registrar.joined(group).await;
+        if joined.is_err() {
+            self.hub().group_discard(group, channel);
+        }
+        joined
+    }
+
+    async fn group_discard(&self, group: &GroupName, channel: &ChannelName) -> Result<(), LayerError> {
+        self.hub().group_discard(group, channel);
+        Ok(())
+    }
+
+    async fn group_send(&self, group: &GroupName, message: Message) -> Result<(), LayerError> {
+        self.hub().check_open()?;
+        // A group that nobody is in is nobody's loss.
+        self.publish(&self.inner.hosts.keys.group_topic(group), &message).await.map(|_| ())
+    }
+
+    async fn flush(&self) -> Result<(), LayerError> {
+        self.hub().flush();
+        Ok(())
+    }
+
+    async fn close(&self) -> Result<(), LayerError> {
+        self.hub().close();
+        let left = self.inner.registrar.close().await;
+        self.inner.tasks.lock().abort_all();
+        left
+    }
+
+    fn group_expiry(&self) -> Duration {
+        self.hub().limits().group_expiry
+    }
+
+    fn losses(&self) -> Losses {
+        self.hub().losses()
+    }
+}
+
+impl Hosts {
+    /// The server of a topic: by the name in Redis, as in Python.
+    fn index(&self, topic: &str) -> usize {
+        shard(topic, self.shards.len())
+    }
+
+    async fn change(&self, subscribe: bool, groups: &[GroupName]) -> Result<(), LayerError> {
+        let topics: Vec<_> = groups.iter().map(|group| self.keys.group_topic(group)).collect();
+        for (index, subscriber) in self.subscribers.iter().enumerate() {
+            let here: Vec<_> = topics.iter().filter(|topic| self.index(topic) == index).cloned().collect();
+            if !here.is_empty() {
+                subscriber.change(subscribe, here).await?;
+            }
+        }
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl Memberships for Hosts {
+    async fn join(&self, groups: &[GroupName]) -> Result<(), LayerError> {
+        self.change(true, groups).await
+    }
+
+    async fn leave(&self, groups: &[GroupName]) -> Result<(), LayerError> {
+        self.change(false, groups).await
+    }
+}
+
+#[async_trait]
+impl Hearer for Wire {
+    async fn hear(&self, topic: &str, body: Bytes) {
+        let message = match self.codec.decode_plain(&body) {
+            Ok(message) => message,
+            Err(cause) => {
+                tracing::warn!(%cause, topic, "a message from Redis cannot be read: it was dropped");
+                count(&self.hub.counters().undecodable, 1);
+                return;
+            }
+        };
+        // A hub that is closed, or a channel that is full (which is counted), has nobody to tell.
+        if let Some(group) = self.keys.group_of(topic) {
+            let _ = self.hub.group_send(&group, &message).await;
+        } else if let Ok(channel) = ChannelName::new(topic) {
+            if channel.is_process_specific() {
+                self.hub.deliver(&channel, &message);
+            } else {
+                let _ = self.hub.send(&channel, &message).await;
+            }
+        }
+    }
+
+    fn missed(&self) {
+        self.hub.miss_unknown();
+    }
+}
+
+impl fmt::Debug for RedisPubSubLayer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RedisPubSubLayer")
+            .field("hosts", &self.inner.hosts.shards.len())
+            .field("limits", self.hub().limits())
+            .finish_non_exhaustive()
+    }
+}

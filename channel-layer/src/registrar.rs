@@ -1,0 +1,310 @@
+//! Keeps a backend's memberships the same as the hub's: what has members here is joined there, once per process,
+//! and renewed, and joined again after an outage.
+//!
+//! It works on levels, not on edges: a group that may have changed is looked at again, so that joins and leaves that
+//! cross each other, or that a backend has refused, come out right in the end.
+
+use std::collections::HashSet;
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
+
+use crate::hub::Hub;
+use crate::{GroupName, LayerError};
+
+/// How long somebody waits for a join until the backend counts as away.
+const JOIN_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// How often a join or leave that failed is tried again.
+const RETRY: Duration = Duration::from_millis(500);
+
+/// How many groups one call to the backend names at most.
+const GROUPS_PER_CALL: usize = 512;
+
+/// What a registrar does at its backend; each is one round trip, whatever the number of groups.
+#[async_trait]
+pub(crate) trait Memberships: Send + Sync + 'static {
+    /// Joins groups, or renews memberships, on behalf of this process.
+    async fn join(&self, groups: &[GroupName]) -> Result<(), LayerError>;
+
+    /// Leaves groups.
+    async fn leave(&self, groups: &[GroupName]) -> Result<(), LayerError>;
+}
+
+pub(crate) struct Registrar {
+    hub: Arc<Hub>,
+    memberships: Arc<dyn Memberships>,
+    state: Mutex<State>,
+    /// There is something to look at.
+    changed: Notify,
+    /// Something was joined, or could not be.
+    settled: Notify,
+}
+
+#[derive(Default)]
+struct State {
+    joined: HashSet<GroupName>,
+    /// Groups whose state here and there may differ.
+    doubtful: HashSet<GroupName>,
+    /// Counts the failures, so that those who wait can tell a new one.
+    failures: u64,
+    is_closed: bool,
+}
+
+impl State {
+    /// Whether a group is joined for sure; if not, how many failures there have been.
+    fn is_joined(&self, group: &GroupName) -> Result<(), u64> {
+        if self.joined.contains(group) && !self.doubtful.contains(group) {
+            Ok(())
+        } else {
+            Err(self.failures)
+        }
+    }
+
+    fn settle(&mut self, group: &GroupName) {
+        self.doubtful.remove(group);
+    }
+}
+
+impl Registrar {
+    /// Starts to work; memberships are renewed after each `heartbeat`. It ends with the last reference to it.
+    pub(crate) fn start(hub: &Arc<Hub>, memberships: Arc<dyn Memberships>, heartbeat: Duration) -> Arc<Self> {
+        let registrar = Arc::new(Self {
+            hub: Arc::clone(hub),
+            memberships,
+            state: Mutex::default(),
+            changed: Notify::new(),
+            settled: Notify::new(),
+        });
+        let told = Arc::downgrade(&registrar);
+        hub.on_empty(move |group| {
+            if let Some(registrar) = told.upgrade() {
+                registrar.doubt([group.clone()]);
+            }
+        });
+        tokio::spawn(work(Arc::downgrade(&registrar), heartbeat));
+        registrar
+    }
+
+    /// Waits until the process has joined a group that has members here.
+    pub(crate) async fn joined(&self, group: &GroupName) -> Result<(), LayerError> {
+        let deadline = Instant::now() + JOIN_TIMEOUT;
+        let Err(failures) = self.state.lock().is_joined(group) else { return Ok(()) };
+        self.doubt([group.clone()]);
+        loop {
+            let settled = self.settled.notified();
+            match self.state.lock().is_joined(group) {
+                Ok(()) => return Ok(()),
+                Err(now) if now == failures => {}
+                Err(_) => return Err(LayerError::Unavailable("the group could not be joined".to_owned())),
+            }
+            if tokio::time::timeout_at(deadline, settled).await.is_err() {
+                return Err(LayerError::Unavailable("joining the group took too long".to_owned()));
+            }
+        }
+    }
+
+    /// Looks at groups again.
+    pub(crate) fn doubt(&self, groups: impl IntoIterator<Item = GroupName>) {
+        self.state.lock().doubtful.extend(groups);
+        self.changed.notify_one();
+    }
+
+    /// Joins everything again, as after an outage in which the backend may have forgotten us.
+    pub(crate) fn doubt_all(&self) {
+        let groups = self.hub.group_names();
+        let mut state = self.state.lock();
+        state.joined.clear();
+        state.doubtful.extend(groups);
+        drop(state);
+        self.changed.notify_one();
+    }
+
+    /// Leaves everything, in bulk, and ends.
+    pub(crate) async fn close(&self) -> Result<(), LayerError> {
+        let joined: Vec<_> = {
+            let mut state = self.state.lock();
+            state.is_closed = true;
+            state.doubtful.clear();
+            state.joined.drain().collect()
+        };
+        self.changed.notify_one();
+        for groups in joined.chunks(GROUPS_PER_CALL) {
+            self.memberships.leave(groups).await?;
+        }
+        Ok(())
+    }
+
+    /// Brings what is in doubt in order; the error when the backend refused.
+    async fn settle(&self) -> Result<(), LayerError> {
+        loop {
+            let taken: Vec<_> = self.state.lock().doubtful.iter().take(GROUPS_PER_CALL).cloned().collect();
+            if taken.is_empty() {
+                return Ok(());
+            }
+            let (join, leave): (Vec<_>, Vec<_>) =
+                taken.into_iter().partition(|group| self.hub.has_group(group));
+            self.call(&join, &leave).await?;
+            let mut state = self.state.lock();
+            // A group whose members came or went meanwhile stays in doubt and is looked at again.
+            join.iter().filter(|group| self.hub.has_group(group)).for_each(|group| state.settle(group));
+            leave.iter().filter(|group| !self.hub.has_group(group)).for_each(|group| state.settle(group));
+            state.joined.retain(|group| !leave.contains(group));
+            state.joined.extend(join);
+            drop(state);
+            self.settled.notify_waiters();
+        }
+    }
+
+    async fn call(&self, join: &[GroupName], leave: &[GroupName]) -> Result<(), LayerError> {
+        if !join.is_empty() {
+            self.memberships.join(join).await?;
+        }
+        if !leave.is_empty() {
+            self.memberships.leave(leave).await?;
+        }
+        Ok(())
+    }
+
+    async fn renew(&self) {
+        let joined: Vec<_> = self.state.lock().joined.iter().cloned().collect();
+        for groups in joined.chunks(GROUPS_PER_CALL) {
+            if let Err(cause) = self.memberships.join(groups).await {
+                tracing::warn!(%cause, "memberships could not be renewed: trying again");
+                self.doubt(groups.iter().cloned());
+                return;
+            }
+        }
+    }
+
+    fn note_failure(&self, cause: &LayerError) {
+        tracing::warn!(%cause, "groups could not be joined or left: trying again");
+        self.state.lock().failures += 1;
+        self.settled.notify_waiters();
+    }
+}
+
+/// The registrar's task.
+async fn work(registrar: Weak<Registrar>, heartbeat: Duration) {
+    let mut beat = interval(heartbeat);
+    beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    beat.tick().await;
+    loop {
+        let Some(current) = registrar.upgrade() else { return };
+        if current.state.lock().is_closed {
+            return;
+        }
+        if let Err(cause) = current.settle().await {
+            current.note_failure(&cause);
+            // A change that comes meanwhile is tried at once.
+            let _ = timeout(RETRY, current.changed.notified()).await;
+            continue;
+        }
+        tokio::select! {
+            () = current.changed.notified() => {}
+            _ = beat.tick() => current.renew().await,
+            // Now and then it looks whether it is still needed.
+            () = tokio::time::sleep(Duration::from_secs(1)) => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Limits;
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    /// A backend that notes what it was asked, and can be away.
+    #[derive(Default)]
+    struct Noted {
+        calls: Mutex<Vec<String>>,
+        is_away: AtomicBool,
+    }
+
+    impl Noted {
+        fn note(&self, what: &str, groups: &[GroupName]) -> Result<(), LayerError> {
+            if self.is_away.load(Ordering::Relaxed) {
+                return Err(LayerError::Unavailable("away".into()));
+            }
+            let mut names: Vec<_> = groups.iter().map(GroupName::as_str).collect();
+            names.sort_unstable();
+            self.calls.lock().push(format!("{what} {}", names.join(",")));
+            Ok(())
+        }
+
+        fn taken(&self) -> Vec<String> {
+            std::mem::take(&mut self.calls.lock())
+        }
+    }
+
+    #[async_trait]
+    impl Memberships for Noted {
+        async fn join(&self, groups: &[GroupName]) -> Result<(), LayerError> {
+            self.note("join", groups)
+        }
+
+        async fn leave(&self, groups: &[GroupName]) -> Result<(), LayerError> {
+            self.note("leave", groups)
+        }
+    }
+
+    fn fixture() -> (Arc<Hub>, Arc<Noted>, Arc<Registrar>) {
+        let (hub, noted) = (Hub::new(Limits::default()), Arc::new(Noted::default()));
+        let registrar =
+            Registrar::start(&hub, Arc::clone(&noted) as Arc<dyn Memberships>, Duration::from_secs(20));
+        (hub, noted, registrar)
+    }
+
+    fn group(name: &str) -> GroupName {
+        GroupName::new(name).unwrap()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_group_is_joined_once_for_all_members_here() {
+        let (hub, noted, registrar) = fixture();
+        let mailboxes: Vec<_> = (0..500).map(|_| hub.new_mailbox("specific").unwrap()).collect();
+        for mailbox in &mailboxes {
+            hub.group_add(&group("g"), mailbox.name()).unwrap();
+            registrar.joined(&group("g")).await.unwrap();
+        }
+        assert_eq!(noted.taken(), ["join g"]);
+        drop(mailboxes);
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        assert_eq!(noted.taken(), ["leave g"]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn memberships_are_renewed_and_joined_again_after_an_outage() {
+        let (hub, noted, registrar) = fixture();
+        let mailbox = hub.new_mailbox("specific").unwrap();
+        hub.group_add(&group("g"), mailbox.name()).unwrap();
+        registrar.joined(&group("g")).await.unwrap();
+        assert_eq!(noted.taken(), ["join g"]);
+        tokio::time::sleep(Duration::from_secs(45)).await;
+        assert_eq!(noted.taken(), ["join g", "join g"]);
+        registrar.doubt_all();
+        registrar.joined(&group("g")).await.unwrap();
+        assert_eq!(noted.taken(), ["join g"]);
+        registrar.close().await.unwrap();
+        assert_eq!(noted.taken(), ["leave g"]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_waits_is_told_that_the_backend_is_away_and_the_rest_is_made_up_for() {
+        let (hub, noted, registrar) = fixture();
+        let mailbox = hub.new_mailbox("specific").unwrap();
+        noted.is_away.store(true, Ordering::Relaxed);
+        hub.group_add(&group("g"), mailbox.name()).unwrap();
+        let start = Instant::now();
+        assert!(matches!(registrar.joined(&group("g")).await, Err(LayerError::Unavailable(_))));
+        assert!(start.elapsed() <= JOIN_TIMEOUT);
+        noted.is_away.store(false, Ordering::Relaxed);
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        assert_eq!(noted.taken(), ["join g"]);
+    }
+}
