@@ -2,6 +2,7 @@
 
 use accounts::{AccountError, DbError, MigrateError, TemplateError};
 use orders::DemoError;
+use routing::consumers::channel_layer::OpenError;
 
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Failure {
@@ -17,8 +18,8 @@ pub(crate) enum Failure {
     Template(#[from] TemplateError),
     #[error("the database failed: {0}")]
     Database(String),
-    #[error("channel layer {0:?} is not known: use memory://")]
-    Layer(String),
+    #[error(transparent)]
+    Layer(#[from] OpenError),
     #[error("cannot listen on {addr}: {source}")]
     Listen { addr: std::net::SocketAddr, source: std::io::Error },
     #[error(

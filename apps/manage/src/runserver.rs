@@ -8,7 +8,7 @@ use accounts::{Accounts, Db, Settings};
 use axum::Router;
 use axum::http::StatusCode;
 use orders::{DEMO_LOGINS, Orders, OrdersConsumer};
-use routing::consumers::{ChannelLayer, InMemoryLayer};
+use routing::consumers::channel_layer::{self, ChannelLayer};
 use routing::{CsrfLayer, IdentityLayer, OriginValidator, ProtocolTypeRouter, Server, UrlRouter, terminated};
 use tower::Layer;
 use tower_http::timeout::TimeoutLayer;
@@ -22,7 +22,7 @@ const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Serves until the process is asked to end.
 pub(crate) async fn run(options: &RunServer) -> Result<(), Failure> {
-    let layer = channel_layer(&options.layer)?;
+    let layer = channel_layer::open(&options.layer)?;
     let db = Db::open(&options.database.database).await?;
     crate::migrate(&db).await?;
     let accounts = Accounts::new(db.clone(), Settings { secure_cookies: options.secure_cookies })?;
@@ -40,14 +40,6 @@ pub(crate) async fn run(options: &RunServer) -> Result<(), Failure> {
         tracing::warn!(%cause, "the channel layer could not be closed");
     }
     Ok(())
-}
-
-/// The channel layer of an address.
-fn channel_layer(address: &str) -> Result<Arc<dyn ChannelLayer>, Failure> {
-    match address {
-        "memory://" => Ok(Arc::new(InMemoryLayer::default())),
-        _ => Err(Failure::Layer(address.to_owned())),
-    }
 }
 
 /// Every app at its place.

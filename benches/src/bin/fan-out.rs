@@ -1,7 +1,6 @@
 //! What load generators drive: at `/` every text frame reaches every connection, at `/echo` frames come back.
 
-use clap::Parser;
-use routing::consumers::{Context, Frame, GroupName, InMemoryLayer, NoEvents, Result, WebsocketConsumer};
+use routing::consumers::{Context, Frame, GroupName, NoEvents, Result, WebsocketConsumer, channel_layer};
 use routing::{UrlRouter, serve};
 use serde::{Deserialize, Serialize};
 
@@ -16,12 +15,10 @@ struct FanOut(GroupName);
 impl WebsocketConsumer for FanOut {
     type Incoming = String;
     type Event = NoEvents;
-
     async fn connect(&mut self, ctx: &mut Context) -> Result {
         ctx.relay(&self.0, |said: &Said| Some(Frame::text(&*said.text))).await?;
         ctx.accept().await
     }
-
     async fn receive(&mut self, ctx: &mut Context, text: String) -> Result {
         ctx.group_send(&self.0, &Said { text }).await
     }
@@ -32,22 +29,18 @@ struct Echo;
 impl WebsocketConsumer for Echo {
     type Incoming = Frame;
     type Event = NoEvents;
-
     async fn receive(&mut self, ctx: &mut Context, frame: Frame) -> Result {
         ctx.send(frame).await
     }
 }
 
-/// Serves the two until it is stopped.
-#[derive(Parser)]
-struct Options {
-    /// The port on the loopback address.
-    #[arg(long)]
-    port: u16,
-}
-
+/// `--port P`, and `--layer URL` (memory:// unless given, redis://HOST:PORT or redis+pubsub://HOST:PORT).
 #[tokio::main]
 async fn main() -> std::io::Result<()> {
+    let option = |name| std::env::args().skip_while(|arg| arg != name).nth(1);
+    let port = option("--port").and_then(|port| port.parse().ok()).ok_or(std::io::ErrorKind::InvalidInput)?;
+    let layer = option("--layer").unwrap_or_else(|| "memory://".to_owned());
+    let layer = channel_layer::open(&layer).map_err(std::io::Error::other)?;
     let app = UrlRouter::new().route("/", |_| Ok(FanOut(GroupName::new("g")?))).route("/echo", |_| Ok(Echo));
-    serve(("127.0.0.1", Options::parse().port), app, InMemoryLayer::default()).await
+    serve(("127.0.0.1", port), app, layer).await
 }
