@@ -42,8 +42,7 @@ impl WebsocketConsumer for Chat {
     }
 }
 
-/// The routes of the program.
-pub fn app() -> UrlRouter {
+pub(crate) fn app() -> UrlRouter {
     UrlRouter::new().route("/ws/chat/{room:slug}/", Chat::new)
 }
 

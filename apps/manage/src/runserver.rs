@@ -34,8 +34,9 @@ pub(crate) async fn run(options: &RunServer) -> Result<(), Failure> {
     let site = site(&db, &accounts, Arc::clone(&layer))?;
     let server = server.with_shutdown(site.shutdown());
     let service = IdentityLayer::new(Arc::new(accounts)).layer(site);
+    let end = terminated();
     welcome(addr, has_demo);
-    server.run(service, terminated()).await;
+    server.run(service, end).await;
     if let Err(cause) = layer.close().await {
         tracing::warn!(%cause, "the channel layer could not be closed");
     }

@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use crate::Order;
 use crate::fields::{Completeness, Draft, FieldErrors, Fields};
 use crate::page::unavailable;
-use crate::query::Query;
+use crate::query::{Query, SEARCH_LIMIT};
 use crate::store::{self, StoreError, Visible, Write};
 use crate::views::Site;
 
@@ -75,7 +75,7 @@ impl Asked {
 }
 
 async fn list(State(site): State<Site>, Staff(user): Staff, Params(asked): Params<Asked>) -> Response {
-    let search: String = asked.q.trim().chars().take(100).collect();
+    let search: String = asked.q.trim().chars().take(SEARCH_LIMIT).collect();
     let page = asked.page.parse().unwrap_or(1).clamp(1, 1_000_000_000_i64);
     let query = |page| Query {
         search: search.clone(),
@@ -184,7 +184,7 @@ async fn show_form(
     values: &Value,
     errors: &FieldErrors,
 ) -> Response {
-    match store::owners(site.orders.db()).await {
+    match store::owners(site.orders.db(), order_id).await {
         Ok(owners) => {
             let user = PageUser::new(&*user.0);
             let context = json!({"user": user, "order_id": order_id, "values": values, "owners": owners, "errors": errors});

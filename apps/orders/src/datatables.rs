@@ -4,10 +4,9 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-use crate::query::{Page, Query, ROWS_LIMIT, Sorting};
+use crate::query::{Page, Query, ROWS_LIMIT, SEARCH_LIMIT, Sorting};
 
-/// The longest search, in characters; and the most columns that are sorted by.
-const SEARCH_LIMIT: usize = 100;
+/// The most columns that are sorted by.
 const SORTING_LIMIT: usize = 10;
 
 /// A request that DataTables makes.

@@ -124,7 +124,7 @@ impl Fields {
             (Some(Input::Text(text) | Input::Number(text)), _) => text.trim(),
             (Some(Input::Other), _) => return Err("A valid number is required.".to_owned()),
         };
-        let decimal = Decimal::from_str_exact(text).or_else(|_| Decimal::from_scientific(text));
+        let decimal = Decimal::from_str_exact(text).or_else(|_| from_scientific(text));
         let decimal = decimal.map_err(|_| "A valid number is required.".to_owned())?;
         if !is_in_bounds(decimal) {
             return Err(format!(
@@ -136,6 +136,14 @@ impl Fields {
         }
         Ok(Some(decimal.normalize()))
     }
+}
+
+/// Reads a number with an exponent. The digits are read on their own first, because together they would be rounded when
+/// there are too many.
+fn from_scientific(text: &str) -> Result<Decimal, rust_decimal::Error> {
+    let digits = text.split(['e', 'E']).next().unwrap_or(text);
+    Decimal::from_str_exact(digits)?;
+    Decimal::from_scientific(text)
 }
 
 impl Input {

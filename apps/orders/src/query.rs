@@ -6,6 +6,9 @@ use crate::store::Visible;
 /// The most rows of one answer.
 pub(crate) const ROWS_LIMIT: i64 = 10_000;
 
+/// The longest search, in characters.
+pub(crate) const SEARCH_LIMIT: usize = 100;
+
 /// What a list can be sorted by, and the SQL of it. Decimals are text, so they need the collation that knows values.
 const SORTABLE: [(&str, &str); 7] = [
     ("id", "o.id"),
@@ -23,7 +26,7 @@ const SEARCHED: [&str; 5] = ["CAST(o.id AS TEXT)", "u.username", "o.instrument",
 /// A list that is asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Query {
-    /// Looked for in every column, in either case; empty finds all.
+    /// Looked for in every column, in either case of ASCII letters; empty finds all. At most [`SEARCH_LIMIT`].
     pub(crate) search: String,
     pub(crate) sorting: Vec<Sorting>,
     pub(crate) offset: i64,
@@ -77,7 +80,8 @@ impl Query {
         if self.search.is_empty() {
             return (sql, args);
         }
-        args.push(Arg::Text(format!("%{}%", escape_like(&self.search.to_lowercase()))));
+        // SQLite's `lower` knows ASCII only, so other letters have to be left as they are here, too.
+        args.push(Arg::Text(format!("%{}%", escape_like(&self.search.to_ascii_lowercase()))));
         let nth = args.len();
         let columns = SEARCHED.map(|column| format!("lower({column}) LIKE ${nth} ESCAPE '\\'")).join(" OR ");
         sql.push_str(if nth > 1 { " AND (" } else { " WHERE (" });

@@ -11,7 +11,7 @@ use routing::User;
 use serde_json::json;
 
 use crate::fields::{Completeness, Draft, FieldErrors, Fields};
-use crate::query::{Query, Sorting};
+use crate::query::{Query, SEARCH_LIMIT, Sorting};
 use crate::store::{self, StoreError, Visible, Write};
 use crate::{Order, Orders, datatables};
 
@@ -51,7 +51,11 @@ async fn list(
     };
     let sorting = get("ordering").map_or_else(Vec::new, |ordering| sorting(&ordering));
     let search = get("search").unwrap_or_default().into_owned();
-    let asked = Query { search: search.clone(), sorting, offset: (page - 1) * size, limit: size };
+    if search.chars().count() > SEARCH_LIMIT {
+        let error = format!("Ensure this field has no more than {SEARCH_LIMIT} characters.");
+        return Err(FieldErrors::from([("search", vec![error])]).into());
+    }
+    let asked = Query { search, sorting, offset: (page - 1) * size, limit: size };
     let found = store::list(orders.db(), visible, &asked).await?;
     if page > 1 && asked.offset >= found.filtered {
         return Err(Failure::NoSuchPage);

@@ -120,11 +120,14 @@ fn bound(sql: String, args: &[Arg]) -> sqlx::query::Query<'static, Sqlite, sqlx:
     })
 }
 
-/// The names of the users who may own orders.
-pub(crate) async fn owners(db: &Db) -> Result<Vec<String>, StoreError> {
-    let query =
-        sqlx::query("SELECT username FROM accounts_user WHERE is_active ORDER BY username LIMIT 1000");
-    let rows = query.fetch_all(db.sqlite()).await?;
+/// The names of the users who may own orders, and of the one who owns this order, active or not.
+pub(crate) async fn owners(db: &Db, order_id: Option<i64>) -> Result<Vec<String>, StoreError> {
+    let query = sqlx::query(
+        "SELECT username FROM accounts_user
+         WHERE is_active OR id = (SELECT owner_id FROM orders_order WHERE id = $1)
+         ORDER BY username LIMIT 1000",
+    );
+    let rows = query.bind(order_id).fetch_all(db.sqlite()).await?;
     Ok(rows.iter().map(|row| row.try_get(0)).collect::<Result<_, _>>()?)
 }
 
@@ -173,8 +176,9 @@ async fn insert(tx: &mut SqliteConnection, owner_id: i64, draft: Draft) -> Resul
 
 async fn update(tx: &mut SqliteConnection, before: &Order, draft: Draft) -> Result<Order, StoreError> {
     let owner_id = match draft.owner {
-        Some(username) => owner(tx, &username).await?,
-        None => before.owner_id,
+        // An owner who stays need not be active, so that what was read can be written back.
+        Some(username) if username != before.owner => owner(tx, &username).await?,
+        _ => before.owner_id,
     };
     let update = sqlx::query(
         "UPDATE orders_order SET owner_id = $1, instrument = $2, quantity = $3, price = $4, updated = $5 WHERE id = $6",

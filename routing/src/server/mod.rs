@@ -53,8 +53,9 @@ pub async fn serve(
 ) -> io::Result<()> {
     let layers = layers.into();
     let app = app.into().with_channel_layer(layers.clone());
+    let end = terminated();
     let server = Server::bind(addr).await?.with_shutdown(app.shutdown());
-    server.run(app, terminated()).await;
+    server.run(app, end).await;
     for layer in layers.iter() {
         if let Err(cause) = layer.close().await {
             tracing::warn!(%cause, "a channel layer could not be closed");

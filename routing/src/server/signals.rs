@@ -1,16 +1,24 @@
 //! The signals by which a process is asked to end.
 
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// Completes when the process gets SIGTERM or SIGINT (Ctrl-C).
 ///
+/// The signals are caught from this call on, not only from the first time that it is awaited, so that one that comes
+/// while a program still starts ends it in order too.
+///
 /// # Panics
-/// When signals cannot be listened for, which no running system refuses.
-pub async fn terminated() {
-    let mut term = signal(SignalKind::terminate()).expect("SIGTERM can be listened for");
-    let mut interrupt = signal(SignalKind::interrupt()).expect("SIGINT can be listened for");
-    tokio::select! {
-        _ = term.recv() => {}
-        _ = interrupt.recv() => {}
+/// Outside of a tokio runtime, and when signals cannot be listened for, which no running system refuses.
+pub fn terminated() -> impl Future<Output = ()> + Send {
+    let (mut term, mut interrupt) = (caught(SignalKind::terminate()), caught(SignalKind::interrupt()));
+    async move {
+        tokio::select! {
+            _ = term.recv() => {}
+            _ = interrupt.recv() => {}
+        }
     }
+}
+
+fn caught(kind: SignalKind) -> Signal {
+    signal(kind).expect("a running system lets signals be listened for")
 }

@@ -1,0 +1,185 @@
+//! A channel layer that is away, slow or full, and clients that hang up, cost events and never a write; and no write
+//! is left untold because its client did not wait.
+
+use std::collections::BTreeSet;
+use std::future::Future;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use routing::consumers::channel_layer::{Capacities, Limits};
+use serde_json::{Value, json};
+
+use crate::site::{Site, next, next_event, start};
+use crate::test_layer::{Call, TestLayer};
+
+/// What was logged in the thread of a test.
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl Log {
+    fn text(&self) -> String {
+        String::from_utf8(self.0.lock().clone()).unwrap()
+    }
+}
+
+impl io::Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn a_write_that_cannot_be_told_is_written_and_logged() {
+    let log = Log::default();
+    let writer = log.clone();
+    let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone()).finish();
+    let _logged = tracing::subscriber::set_default(subscriber);
+
+    let layer = TestLayer::new(Limits::default());
+    let site = Site::on(Arc::clone(&layer)).await;
+    let mut socket = site.started("ana").await;
+    layer.fail(Some(Call::GroupSend));
+    let lost = site.client("ana").order("LOST", "2", "3").await;
+    let log = log.text();
+    assert_eq!(log.matches("a committed write could not be told").count(), 2, "to staff and owner: {log}");
+    assert!(log.contains("ERROR") && log.contains(&format!("id={}", lost["id"])), "{log}");
+
+    layer.fail(None);
+    site.client("ana").order("TOLD", "1", "1").await;
+    let told = next(&mut socket).await;
+    assert_eq!((&told["order"]["instrument"], &told["revision"]), (&json!("TOLD"), &json!(2)));
+    assert_eq!(start(&mut socket).await["sum"], "7", "a new start counts what was lost");
+}
+
+#[tokio::test]
+async fn a_start_that_the_layer_fails_is_answered_and_can_be_tried_again() {
+    let layer = TestLayer::new(Limits::default());
+    let site = Site::on(Arc::clone(&layer)).await;
+    let mut socket = site.socket("ana").await;
+    for call in [Call::NewChannel, Call::GroupAdd] {
+        layer.fail(Some(call));
+        for _ in 0..2 {
+            socket.send_json(&json!({"type": "realtime.start"})).await;
+            let answer = next(&mut socket).await;
+            let expected = json!({"type": "error", "detail": "realtime is not available now: try again"});
+            assert_eq!(answer, expected, "{call:?}");
+        }
+        layer.fail(None);
+        start(&mut socket).await;
+        site.client("ana").order("A", "1", "1").await;
+        assert_eq!(next_event(&mut socket).await, "create A 1");
+        socket.send_json(&json!({"type": "realtime.stop"})).await;
+        assert_eq!(next(&mut socket).await["type"], "realtime.stopped");
+    }
+}
+
+#[tokio::test]
+async fn a_failed_start_does_not_keep_others_from_starting() {
+    let layer = TestLayer::new(Limits::default());
+    let site = Site::on(Arc::clone(&layer)).await;
+    let (mut first, mut second) = (site.socket("ana").await, site.socket("ana").await);
+    layer.fail(Some(Call::GroupAdd));
+    first.send_json(&json!({"type": "realtime.start"})).await;
+    assert_eq!(next(&mut first).await["type"], "error");
+    layer.fail(None);
+    start(&mut second).await;
+    site.client("ana").order("A", "1", "1").await;
+    assert_eq!(next_event(&mut second).await, "create A 1");
+    assert!(first.receive_nothing().await);
+}
+
+#[tokio::test]
+async fn who_misses_events_is_told_how_many() {
+    let layer = TestLayer::new(Limits::default().capacity(Capacities::new(2)));
+    let site = Site::on(Arc::clone(&layer)).await;
+    let mut socket = site.started("ana").await;
+    layer.stammer(true);
+    site.client("ana").order("A", "1", "1").await;
+    layer.stammer(false);
+    let mut messages = Vec::new();
+    for _ in 0..3 {
+        messages.push(next(&mut socket).await);
+    }
+    let is_missed = |message: &Value| message["type"] == "realtime.missed";
+    let missed: Vec<_> = messages.iter().filter(|message| is_missed(message)).collect();
+    assert_eq!(missed, [&json!({"type": "realtime.missed", "count": 3})]);
+    site.client("ana").order("B", "1", "1").await;
+    assert_eq!(next_event(&mut socket).await, "create B 1", "and hears on");
+}
+
+#[tokio::test]
+async fn a_slow_layer_keeps_the_order_of_commits() {
+    let layer = TestLayer::new(Limits::default());
+    let site = Site::on(Arc::clone(&layer)).await;
+    let mut socket = site.started("boss").await;
+    layer.close_gate();
+    let (ana, ben) = (site.client("ana"), site.client("ben"));
+    let first = tokio::spawn(async move { ana.order("A", "1", "1").await });
+    layer.arrived.notified().await;
+    let second = tokio::spawn(async move { ben.order("B", "1", "1").await });
+    assert!(socket.receive_nothing().await);
+    assert!(!second.is_finished(), "the second waits until the first is told");
+    layer.open_gate();
+    assert_eq!(next_event(&mut socket).await, "create A 1");
+    assert_eq!(next_event(&mut socket).await, "create B 1");
+    first.await.unwrap();
+    second.await.unwrap();
+}
+
+#[tokio::test]
+async fn a_write_is_told_though_its_client_hung_up_after_the_commit() {
+    let layer = TestLayer::new(Limits::default());
+    let site = Site::on(Arc::clone(&layer)).await;
+    let mut socket = site.started("ana").await;
+    layer.close_gate();
+    let ana = site.client("ana");
+    tokio::select! {
+        order = ana.order("A", "1", "1") => panic!("answered before it was told: {order}"),
+        () = layer.arrived.notified() => {}
+    }
+    // The request was dropped by now, between the commit and the event.
+    layer.open_gate();
+    assert_eq!(next_event(&mut socket).await, "create A 1");
+}
+
+/// Polls a request until it is done or some time has passed, and drops it.
+async fn hang_up_after(time: Duration, request: impl Future) -> bool {
+    tokio::time::timeout(time, request).await.is_ok()
+}
+
+#[tokio::test]
+async fn wherever_a_client_hangs_up_what_is_written_is_told() {
+    let site = Site::new().await;
+    let mut socket = site.started("ana").await;
+    let ana = site.client("ana");
+    let mut answered = 0;
+    for attempt in 0..60 {
+        let name = attempt.to_string();
+        answered += usize::from(
+            hang_up_after(Duration::from_micros(attempt * 150), ana.order(&name, "1", "1")).await,
+        );
+    }
+    assert!(answered < 60, "some hung up");
+    ana.order("END", "1", "1").await;
+    let mut told = BTreeSet::new();
+    loop {
+        let name = next_event(&mut socket).await.split(' ').nth(1).unwrap().to_owned();
+        if name == "END" {
+            break;
+        }
+        assert!(told.insert(name), "each is told once");
+    }
+    let list = ana.json("/api/data/?page_size=100").await;
+    let written =
+        list["results"].as_array().unwrap().iter().map(|order| order["instrument"].as_str().unwrap());
+    let written: BTreeSet<String> = written.filter(|name| *name != "END").map(str::to_owned).collect();
+    assert_eq!(told, written);
+    assert!(written.len() >= answered);
+}
