@@ -1,7 +1,7 @@
 //! The program that the README shows, under two clients.
 
 #[path = "../../examples/chat.rs"]
-#[expect(dead_code, unreachable_pub, reason = "this is a program, of which only the routes are used here")]
+#[expect(dead_code, reason = "this is a program, of which only the routes are used here")]
 mod program;
 
 use routing::consumers::testing::{Unexpected, WebsocketCommunicator};
