@@ -31,7 +31,7 @@ pub(crate) struct RunServer {
     /// The address to listen on; port 0 takes a free one.
     #[arg(value_name = "ADDR:PORT", default_value = "127.0.0.1:8000")]
     pub(crate) addr: SocketAddr,
-    /// The channel layer: memory:// is this process alone; redis://HOST:PORT[,HOST:PORT][/DB] and
+    /// The channel layer: memory:// is this process alone; redis://HOST:PORT,HOST:PORT/DB and
     /// redis+pubsub://HOST:PORT connect processes, Django's among them. Options follow a question mark:
     /// prefix=, expiry=, group_expiry= (seconds), capacity= (messages), format=msgpack or json.
     #[arg(long, value_name = "URL", env = "WATERWAY_LAYER", default_value = "memory://")]
