@@ -15,14 +15,19 @@ const PROGRAM: &str = "manage";
 /// Where the tests stand. They run in a copy, so that what they install never lies in the repository.
 const TESTS: &str = "apps/manage/tests/browser";
 
+/// The modules of the page, of which the tests use some; they stand in the copy as they do here.
+const MODULES: &str = "apps/orders/web";
+
 /// Builds and starts the program on an empty database and runs the browser tests against it. The server must
 /// also stop cleanly when it is told to.
 pub(super) fn tests(root: &Path) -> Result<(), Failure> {
     let program = cargo::build(root, PROGRAM)?;
     let folder = tempfile::Builder::new().prefix("waterway-").tempdir();
     let folder = folder.map_err(Failure::io("make a temporary folder"))?;
-    let tests = folder.path().join("browser");
-    copy(&root.join(TESTS), &tests).map_err(Failure::io(format!("copy {TESTS}")))?;
+    for part in [TESTS, MODULES] {
+        copy(&root.join(part), &folder.path().join(part)).map_err(Failure::io(format!("copy {part}")))?;
+    }
+    let tests = folder.path().join(TESTS);
     install(&tests)?;
 
     let address = server::free_address()?;
