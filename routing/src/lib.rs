@@ -39,6 +39,8 @@ mod middleware;
 mod origin;
 mod pattern;
 mod protocol;
+#[cfg(doctest)]
+mod readme;
 mod server;
 mod site;
 mod socket;
