@@ -2,7 +2,7 @@
 
 use crate::{ChannelName, InvalidName};
 
-/// An operation that a channel layer could not do; whatever it was, nothing was sent.
+/// An operation that a channel layer could not do; nothing was sent, but for [`LayerError::Unavailable`].
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum LayerError {
@@ -29,7 +29,8 @@ pub enum LayerError {
     /// A prefix or name that breaks the grammar of names.
     #[error(transparent)]
     InvalidName(#[from] InvalidName),
-    /// The layer's peer is away; the operation may be tried again later.
+    /// The layer's peer is away; the operation may be tried again later. Whether it was done is not known: the peer
+    /// may have done it, or a part of it, and been unable to say so.
     #[error("the channel layer is not available: {0}")]
     Unavailable(String),
     /// The layer was closed, as at shutdown.

@@ -43,8 +43,8 @@ impl Group {
         }
     }
 
-    pub(crate) fn add_channel(&self, channel: ChannelName, now: Instant) {
-        self.channels.write().insert(channel, now);
+    pub(crate) fn add_channel(&self, channel: ChannelName, now: Instant) -> bool {
+        self.channels.write().insert(channel, now).is_none()
     }
 
     pub(crate) fn remove_channel(&self, channel: &ChannelName) {

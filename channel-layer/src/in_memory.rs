@@ -64,7 +64,7 @@ impl ChannelLayer for InMemoryLayer {
     }
 
     async fn group_add(&self, group: &GroupName, channel: &ChannelName) -> Result<(), LayerError> {
-        self.hub.group_add(group, channel)
+        self.hub.group_add(group, channel).map(|_| ())
     }
 
     async fn group_discard(&self, group: &GroupName, channel: &ChannelName) -> Result<(), LayerError> {

@@ -4,11 +4,12 @@
 //! It works on levels, not on edges: a group that may have changed is looked at again, so that joins and leaves that
 //! cross each other, or that a backend has refused, come out right in the end.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use futures_util::future::join_all;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
@@ -33,14 +34,24 @@ pub(crate) trait Memberships: Send + Sync + 'static {
 
     /// Leaves groups.
     async fn leave(&self, groups: &[GroupName]) -> Result<(), LayerError>;
+
+    /// How many hosts the groups are spread over; trouble with one is no trouble for the groups of another.
+    fn hosts(&self) -> usize {
+        1
+    }
+
+    /// The host of a group. All groups of one call are of one host.
+    fn host(&self, _group: &GroupName) -> usize {
+        0
+    }
 }
 
 pub(crate) struct Registrar {
     hub: Arc<Hub>,
     memberships: Arc<dyn Memberships>,
     state: Mutex<State>,
-    /// There is something to look at.
-    changed: Notify,
+    /// There is something to look at, for the task of each host.
+    changed: Vec<Notify>,
     /// Something was joined, or could not be.
     settled: Notify,
 }
@@ -50,18 +61,20 @@ struct State {
     joined: HashSet<GroupName>,
     /// Groups whose state here and there may differ.
     doubtful: HashSet<GroupName>,
-    /// Counts the failures, so that those who wait can tell a new one.
-    failures: u64,
+    /// The mailboxes are to be told that they have missed something, once nothing is in doubt.
+    must_tell: bool,
+    /// Counts the failures of each host, so that those who wait can tell a new one.
+    failures: HashMap<usize, u64>,
     is_closed: bool,
 }
 
 impl State {
-    /// Whether a group is joined for sure; if not, how many failures there have been.
-    fn is_joined(&self, group: &GroupName) -> Result<(), u64> {
+    /// Whether a group is joined for sure; if not, how many failures its host has had.
+    fn is_joined(&self, group: &GroupName, host: usize) -> Result<(), u64> {
         if self.joined.contains(group) && !self.doubtful.contains(group) {
             Ok(())
         } else {
-            Err(self.failures)
+            Err(self.failures.get(&host).copied().unwrap_or_default())
         }
     }
 
@@ -73,11 +86,12 @@ impl State {
 impl Registrar {
     /// Starts to work; memberships are renewed after each `heartbeat`. It ends with the last reference to it.
     pub(crate) fn start(hub: &Arc<Hub>, memberships: Arc<dyn Memberships>, heartbeat: Duration) -> Arc<Self> {
+        let hosts = memberships.hosts();
         let registrar = Arc::new(Self {
             hub: Arc::clone(hub),
             memberships,
             state: Mutex::default(),
-            changed: Notify::new(),
+            changed: (0..hosts).map(|_| Notify::new()).collect(),
             settled: Notify::new(),
         });
         let told = Arc::downgrade(&registrar);
@@ -86,18 +100,21 @@ impl Registrar {
                 registrar.doubt([group.clone()]);
             }
         });
-        tokio::spawn(work(Arc::downgrade(&registrar), heartbeat));
+        for host in 0..hosts {
+            tokio::spawn(work(Arc::downgrade(&registrar), host, heartbeat));
+        }
         registrar
     }
 
     /// Waits until the process has joined a group that has members here.
     pub(crate) async fn joined(&self, group: &GroupName) -> Result<(), LayerError> {
         let deadline = Instant::now() + JOIN_TIMEOUT;
-        let Err(failures) = self.state.lock().is_joined(group) else { return Ok(()) };
+        let host = self.memberships.host(group);
+        let Err(failures) = self.state.lock().is_joined(group, host) else { return Ok(()) };
         self.doubt([group.clone()]);
         loop {
             let settled = self.settled.notified();
-            match self.state.lock().is_joined(group) {
+            match self.state.lock().is_joined(group, host) {
                 Ok(()) => return Ok(()),
                 Err(now) if now == failures => {}
                 Err(_) => return Err(LayerError::Unavailable("the group could not be joined".to_owned())),
@@ -111,17 +128,23 @@ impl Registrar {
     /// Looks at groups again.
     pub(crate) fn doubt(&self, groups: impl IntoIterator<Item = GroupName>) {
         self.state.lock().doubtful.extend(groups);
-        self.changed.notify_one();
+        self.wake();
     }
 
-    /// Joins everything again, as after an outage in which the backend may have forgotten us.
-    pub(crate) fn doubt_all(&self) {
+    /// Joins everything again, as after an outage in which the backend may have forgotten us, and then tells every
+    /// mailbox that it may have missed something: not before, since until then it may still miss something.
+    pub(crate) fn rejoin_all(&self) {
         let groups = self.hub.group_names();
         let mut state = self.state.lock();
         state.joined.clear();
         state.doubtful.extend(groups);
+        state.must_tell = true;
         drop(state);
-        self.changed.notify_one();
+        self.wake();
+    }
+
+    fn wake(&self) {
+        self.changed.iter().for_each(Notify::notify_one);
     }
 
     /// Leaves everything, in bulk, and ends.
@@ -132,20 +155,26 @@ impl Registrar {
             state.doubtful.clear();
             state.joined.drain().collect()
         };
-        self.changed.notify_one();
-        for groups in joined.chunks(GROUPS_PER_CALL) {
+        self.wake();
+        let leave = |host| self.leave(host, &joined);
+        join_all((0..self.changed.len()).map(leave)).await.into_iter().collect()
+    }
+
+    async fn leave(&self, host: usize, joined: &[GroupName]) -> Result<(), LayerError> {
+        for groups in self.of_host(host, joined).chunks(GROUPS_PER_CALL) {
             self.memberships.leave(groups).await?;
         }
         Ok(())
     }
 
-    /// Brings what is in doubt in order; the error when the backend refused.
-    async fn settle(&self) -> Result<(), LayerError> {
+    fn of_host<'a>(&self, host: usize, groups: impl IntoIterator<Item = &'a GroupName>) -> Vec<GroupName> {
+        groups.into_iter().filter(|group| self.memberships.host(group) == host).cloned().collect()
+    }
+
+    /// Brings what is in doubt at a host in order; the error when it refused.
+    async fn settle(&self, host: usize) -> Result<(), LayerError> {
         loop {
-            let taken: Vec<_> = self.state.lock().doubtful.iter().take(GROUPS_PER_CALL).cloned().collect();
-            if taken.is_empty() {
-                return Ok(());
-            }
+            let Some(taken) = self.doubtful(host) else { return Ok(()) };
             let (join, leave): (Vec<_>, Vec<_>) =
                 taken.into_iter().partition(|group| self.hub.has_group(group));
             self.call(&join, &leave).await?;
@@ -160,6 +189,18 @@ impl Registrar {
         }
     }
 
+    /// Some groups of a host that are in doubt; when there are none of any, whoever is to be told is told.
+    fn doubtful(&self, host: usize) -> Option<Vec<GroupName>> {
+        let mut state = self.state.lock();
+        let here = state.doubtful.iter().filter(|group| self.memberships.host(group) == host);
+        let taken: Vec<_> = here.take(GROUPS_PER_CALL).cloned().collect();
+        if state.doubtful.is_empty() && std::mem::take(&mut state.must_tell) {
+            drop(state);
+            self.hub.miss_unknown();
+        }
+        Some(taken).filter(|taken| !taken.is_empty())
+    }
+
     async fn call(&self, join: &[GroupName], leave: &[GroupName]) -> Result<(), LayerError> {
         if !join.is_empty() {
             self.memberships.join(join).await?;
@@ -170,8 +211,8 @@ impl Registrar {
         Ok(())
     }
 
-    async fn renew(&self) {
-        let joined: Vec<_> = self.state.lock().joined.iter().cloned().collect();
+    async fn renew(&self, host: usize) {
+        let joined = self.of_host(host, &self.state.lock().joined);
         for groups in joined.chunks(GROUPS_PER_CALL) {
             if let Err(cause) = self.memberships.join(groups).await {
                 tracing::warn!(%cause, "memberships could not be renewed: trying again");
@@ -181,15 +222,15 @@ impl Registrar {
         }
     }
 
-    fn note_failure(&self, cause: &LayerError) {
+    fn note_failure(&self, host: usize, cause: &LayerError) {
         tracing::warn!(%cause, "groups could not be joined or left: trying again");
-        self.state.lock().failures += 1;
+        *self.state.lock().failures.entry(host).or_default() += 1;
         self.settled.notify_waiters();
     }
 }
 
-/// The registrar's task.
-async fn work(registrar: Weak<Registrar>, heartbeat: Duration) {
+/// The registrar's task for one host.
+async fn work(registrar: Weak<Registrar>, host: usize, heartbeat: Duration) {
     let mut beat = interval(heartbeat);
     beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
     beat.tick().await;
@@ -198,15 +239,15 @@ async fn work(registrar: Weak<Registrar>, heartbeat: Duration) {
         if current.state.lock().is_closed {
             return;
         }
-        if let Err(cause) = current.settle().await {
-            current.note_failure(&cause);
+        if let Err(cause) = current.settle(host).await {
+            current.note_failure(host, &cause);
             // A change that comes meanwhile is tried at once.
-            let _ = timeout(RETRY, current.changed.notified()).await;
+            let _ = timeout(RETRY, current.changed[host].notified()).await;
             continue;
         }
         tokio::select! {
-            () = current.changed.notified() => {}
-            _ = beat.tick() => current.renew().await,
+            () = current.changed[host].notified() => {}
+            _ = beat.tick() => current.renew(host).await,
             // Now and then it looks whether it is still needed.
             () = tokio::time::sleep(Duration::from_secs(1)) => {}
         }
@@ -216,7 +257,7 @@ async fn work(registrar: Weak<Registrar>, heartbeat: Duration) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Limits;
+    use crate::{Delivery, Limits, Missed};
     use std::sync::atomic::{AtomicBool, Ordering};
 
     /// A backend that notes what it was asked, and can be away.
@@ -287,11 +328,28 @@ mod tests {
         assert_eq!(noted.taken(), ["join g"]);
         tokio::time::sleep(Duration::from_secs(45)).await;
         assert_eq!(noted.taken(), ["join g", "join g"]);
-        registrar.doubt_all();
+        registrar.rejoin_all();
         registrar.joined(&group("g")).await.unwrap();
         assert_eq!(noted.taken(), ["join g"]);
         registrar.close().await.unwrap();
         assert_eq!(noted.taken(), ["leave g"]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn mailboxes_are_told_that_they_missed_something_once_everything_is_joined_again() {
+        let (hub, noted, registrar) = fixture();
+        let mut mailbox = hub.new_mailbox("specific").unwrap();
+        hub.group_add(&group("g"), mailbox.name()).unwrap();
+        registrar.joined(&group("g")).await.unwrap();
+        noted.is_away.store(true, Ordering::Relaxed);
+        registrar.rejoin_all();
+        tokio::time::sleep(Duration::from_secs(5)).await;
+        assert_eq!(mailbox.try_recv(), None);
+        noted.is_away.store(false, Ordering::Relaxed);
+        assert_eq!(mailbox.recv().await, Delivery::Missed(Missed::Unknown));
+        assert_eq!(noted.taken(), ["join g", "join g"]);
+        tokio::time::sleep(Duration::from_secs(5)).await;
+        assert_eq!(mailbox.try_recv(), None);
     }
 
     #[tokio::test(start_paused = true)]

@@ -183,24 +183,24 @@ impl Hub {
         queue.pop()
     }
 
-    pub(crate) fn group_add(&self, group: &GroupName, channel: &ChannelName) -> Result<(), LayerError> {
+    /// Makes a channel a member, or renews its membership; whether it is a new one.
+    pub(crate) fn group_add(&self, group: &GroupName, channel: &ChannelName) -> Result<bool, LayerError> {
         self.check_open()?;
         let now = Instant::now();
         if !channel.is_process_specific() {
-            self.enter_group(group, |group| group.add_channel(channel.clone(), now));
-            return Ok(());
+            return Ok(self.enter_group(group, |group| group.add_channel(channel.clone(), now)));
         }
         // A mailbox that is gone has left every group, and joins none.
-        let Some(queue) = self.channels.read().get(channel).cloned() else { return Ok(()) };
+        let Some(queue) = self.channels.read().get(channel).cloned() else { return Ok(false) };
         let mut memberships = queue.memberships.lock();
-        let Some(slots) = memberships.as_mut() else { return Ok(()) };
+        let Some(slots) = memberships.as_mut() else { return Ok(false) };
         if let Some(slot) = slots.get(group) {
             self.enter_group(group, |group| group.renew_mailbox(*slot, now));
-        } else {
-            let slot = self.enter_group(group, |group| group.add_mailbox(Arc::clone(&queue), now));
-            slots.insert(group.clone(), slot);
+            return Ok(false);
         }
-        Ok(())
+        let slot = self.enter_group(group, |group| group.add_mailbox(Arc::clone(&queue), now));
+        slots.insert(group.clone(), slot);
+        Ok(true)
     }
 
     pub(crate) fn group_discard(&self, group: &GroupName, channel: &ChannelName) {

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use futures_util::future::join_all;
 use parking_lot::Mutex;
 use redis::{Script, cmd, pipe};
 use uuid::Uuid;
@@ -259,13 +260,13 @@ impl Core {
             });
             queues[place].1.push(member);
         }
-        let mut full = 0;
-        for (index, host) in self.shards.iter().enumerate() {
-            let here =
-                queues.iter().filter(|(_, names)| shard(names[0].non_local(), self.shards.len()) == index);
-            full += self.deliver(host, message, now, here).await?;
-        }
-        Ok(full)
+        let (hosts, queues) = (self.shards.len(), &queues);
+        // A host that is away keeps nobody's message from the others.
+        let deliveries = self.shards.iter().enumerate().map(|(index, host)| {
+            let here = queues.iter().filter(move |(_, names)| shard(names[0].non_local(), hosts) == index);
+            self.deliver(host, message, now, here)
+        });
+        join_all(deliveries).await.into_iter().sum()
     }
 
     async fn deliver<'a>(
@@ -324,34 +325,34 @@ impl Core {
 #[async_trait]
 impl Memberships for Core {
     async fn join(&self, groups: &[GroupName]) -> Result<(), LayerError> {
-        for (index, host) in self.shards.iter().enumerate() {
-            let mut add = pipe();
-            for group in groups.iter().filter(|group| shard(group.as_str(), self.shards.len()) == index) {
-                let key = self.keys.group(group);
-                add.zadd(&key, self.own_member(group).as_str(), self.clock.tick().to_string()).ignore();
-                add.expire(&key, self.group_expiry()).ignore();
-            }
-            if !add.is_empty() {
-                host.pipe(&add).await?;
-            }
+        let Some(first) = groups.first() else { return Ok(()) };
+        let mut add = pipe();
+        for group in groups {
+            let key = self.keys.group(group);
+            add.zadd(&key, self.own_member(group).as_str(), self.clock.tick().to_string()).ignore();
+            add.expire(&key, self.group_expiry()).ignore();
         }
-        Ok(())
+        self.shard_of_group(first).pipe(&add).await
     }
 
     async fn leave(&self, groups: &[GroupName]) -> Result<(), LayerError> {
-        for (index, host) in self.shards.iter().enumerate() {
-            let mut remove = pipe();
-            for group in groups.iter().filter(|group| shard(group.as_str(), self.shards.len()) == index) {
-                // What still arrives under the name is unroutable from now on, as nobody is there to hear it.
-                if let Some(name) = self.forget_member(group) {
-                    remove.zrem(self.keys.group(group), name.as_str()).ignore();
-                }
-            }
-            if !remove.is_empty() {
-                host.pipe(&remove).await?;
+        let Some(first) = groups.first() else { return Ok(()) };
+        let mut remove = pipe();
+        for group in groups {
+            // What still arrives under the name is unroutable from now on, as nobody is there to hear it.
+            if let Some(name) = self.forget_member(group) {
+                remove.zrem(self.keys.group(group), name.as_str()).ignore();
             }
         }
-        Ok(())
+        if remove.is_empty() { Ok(()) } else { self.shard_of_group(first).pipe(&remove).await }
+    }
+
+    fn hosts(&self) -> usize {
+        self.shards.len()
+    }
+
+    fn host(&self, group: &GroupName) -> usize {
+        shard(group.as_str(), self.shards.len())
     }
 }
 

@@ -9,9 +9,10 @@
 //! - [`keys`] names what stands in Redis, [`shards`] says on which host, and [`clock`] stamps it.
 //! - [`wire`] turns a message into those bytes and back: [`envelope`] says for whom it is, [`json`] is the other
 //!   body format, [`fernet`] encrypts.
-//! - [`shard`] connects to one server, [`core`] sends, [`receiver`] and [`reader`] receive.
+//! - [`shard`] connects to one server ([`commands`] is what all share), [`core`] sends, [`receiver`] and [`reader`] receive.
 
 mod clock;
+mod commands;
 mod config;
 mod core;
 mod envelope;
@@ -149,14 +150,15 @@ impl ChannelLayer for RedisLayer {
         if !core.hub().is_ours(channel) {
             return core.add_member(group, channel).await;
         }
-        core.hub().group_add(group, channel)?;
+        let is_new = core.hub().group_add(group, channel)?;
         if !core.hub().has_group(group) {
             // The mailbox is gone, and with it the membership.
             return Ok(());
         }
         self.poll(&core.own_remote());
         let joined = self.inner.registrar.joined(group).await;
-        if joined.is_err() {
+        // A membership that could only not be renewed is kept: it is joined again when Redis is back.
+        if joined.is_err() && is_new {
             core.hub().group_discard(group, channel);
         }
         joined

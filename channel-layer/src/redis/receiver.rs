@@ -4,6 +4,7 @@
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
+use deadpool_redis::Connection;
 use redis::{ErrorKind, FromRedisValue, RedisError, cmd};
 
 use super::core::Core;
@@ -12,8 +13,8 @@ use crate::LayerError;
 use crate::losses::count;
 use crate::registrar::Registrar;
 
-/// How long one wait for a message lasts, in seconds.
-const WAIT: u64 = 5;
+/// How long one wait for a message lasts.
+const WAIT: Duration = Duration::from_secs(5);
 
 /// How much longer than that Redis may take until the connection counts as dead.
 const GRACE: Duration = Duration::from_secs(3);
@@ -57,49 +58,59 @@ async fn connected(
     was_away: &mut bool,
 ) -> Result<std::convert::Infallible, LayerError> {
     let mut connection = shard.blocking().await?;
-    if std::mem::take(was_away) {
-        tracing::info!("receiving from Redis again");
-        // Redis may have lost our memberships, and what was sent meanwhile.
-        core.hub().miss_unknown();
-        if let Some(registrar) = registrar.upgrade() {
-            registrar.doubt_all();
-        }
-    }
     loop {
-        let mut wait = cmd("BZPOPMIN");
-        wait.arg(key).arg(WAIT);
-        let waiting = wait.query_async::<Option<(String, Vec<u8>, f64)>>(&mut connection);
-        let first = match tokio::time::timeout(Duration::from_secs(WAIT) + GRACE, waiting).await {
-            Ok(Ok(first)) => first,
-            Ok(Err(error)) => return Err(broken(connection, &error)),
-            Err(_) => {
-                let error = RedisError::from((ErrorKind::Io, "Redis does not answer"));
-                return Err(broken(connection, &error));
-            }
-        };
-        let Some((_, body, score)) = first else { continue };
-        deliver(core, key, (body, score)).await;
-        loop {
-            let mut more = cmd("ZPOPMIN");
-            more.arg(key).arg(BATCH);
-            let entries = match more.query_async::<redis::Value>(&mut connection).await.and_then(entries) {
-                Ok(entries) => entries,
-                Err(error) => return Err(broken(connection, &error)),
-            };
-            let is_last = entries.len() < BATCH;
-            for entry in entries {
-                deliver(core, key, entry).await;
-            }
-            if is_last {
-                break;
-            }
+        if let Err(error) = drain(core, key, &mut connection).await {
+            return Err(broken(connection, &error));
+        }
+        if std::mem::take(was_away) {
+            tracing::info!("receiving from Redis again");
+            // Redis may have lost our memberships, and what was sent meanwhile.
+            registrar.upgrade().inspect(|registrar| registrar.rejoin_all());
+        }
+        match wait(key, &mut connection).await {
+            Ok(Some(entry)) => deliver(core, key, entry).await,
+            Ok(None) => {}
+            Err(error) => return Err(broken(connection, &error)),
         }
     }
 }
 
+/// Waits for a message.
+async fn wait(key: &str, connection: &mut Connection) -> Result<Option<Entry>, RedisError> {
+    let mut wait = cmd("BZPOPMIN");
+    wait.arg(key).arg(WAIT.as_secs());
+    let first: Option<(String, Vec<u8>, f64)> = in_time(WAIT + GRACE, wait.query_async(connection)).await?;
+    Ok(first.map(|(_, body, score)| (body, score)))
+}
+
+/// Receives all that is there.
+async fn drain(core: &Core, key: &str, connection: &mut Connection) -> Result<(), RedisError> {
+    let mut more = cmd("ZPOPMIN");
+    more.arg(key).arg(BATCH);
+    loop {
+        let entries = entries(in_time(GRACE, more.query_async(connection)).await?)?;
+        let is_last = entries.len() < BATCH;
+        for entry in entries {
+            deliver(core, key, entry).await;
+        }
+        if is_last {
+            return Ok(());
+        }
+    }
+}
+
+/// An answer, if it comes before the connection counts as dead.
+async fn in_time<T>(
+    limit: Duration,
+    answer: impl Future<Output = Result<T, RedisError>>,
+) -> Result<T, RedisError> {
+    let late = |_| Err(RedisError::from((ErrorKind::Io, "Redis does not answer")));
+    tokio::time::timeout(limit, answer).await.unwrap_or_else(late)
+}
+
 /// A connection that failed is not given back to the pool.
-fn broken(connection: deadpool_redis::Connection, error: &RedisError) -> LayerError {
-    drop(deadpool_redis::Connection::take(connection));
+fn broken(connection: Connection, error: &RedisError) -> LayerError {
+    drop(Connection::take(connection));
     super::shard::unavailable(error)
 }
 

@@ -155,13 +155,14 @@ impl ChannelLayer for RedisPubSubLayer {
         if channel.is_process_specific() && !self.hub().is_ours(channel) {
             return Err(LayerError::NotReceivable(channel.clone()));
         }
-        self.hub().group_add(group, channel)?;
+        let is_new = self.hub().group_add(group, channel)?;
         if !self.hub().has_group(group) {
             // The mailbox is gone, and with it the membership.
             return Ok(());
         }
         let joined = self.inner.registrar.joined(group).await;
-        if joined.is_err() {
+        // A membership that could only not be renewed is kept: it is joined again when Redis is back.
+        if joined.is_err() && is_new {
             self.hub().group_discard(group, channel);
         }
         joined
@@ -206,14 +207,9 @@ impl Hosts {
     }
 
     async fn change(&self, subscribe: bool, groups: &[GroupName]) -> Result<(), LayerError> {
-        let topics: Vec<_> = groups.iter().map(|group| self.keys.group_topic(group)).collect();
-        for (index, subscriber) in self.subscribers.iter().enumerate() {
-            let here: Vec<_> = topics.iter().filter(|topic| self.index(topic) == index).cloned().collect();
-            if !here.is_empty() {
-                subscriber.change(subscribe, here).await?;
-            }
-        }
-        Ok(())
+        let Some(first) = groups.first() else { return Ok(()) };
+        let topics = groups.iter().map(|group| self.keys.group_topic(group)).collect();
+        self.subscribers[self.host(first)].change(subscribe, topics).await
     }
 }
 
@@ -225,6 +221,14 @@ impl Memberships for Hosts {
 
     async fn leave(&self, groups: &[GroupName]) -> Result<(), LayerError> {
         self.change(false, groups).await
+    }
+
+    fn hosts(&self) -> usize {
+        self.shards.len()
+    }
+
+    fn host(&self, group: &GroupName) -> usize {
+        self.index(&self.keys.group_topic(group))
     }
 }
 

@@ -22,6 +22,9 @@ const REQUESTS: usize = 256;
 /// How long Redis may take to answer until the connection counts as dead.
 const PATIENCE: Duration = Duration::from_secs(2);
 
+/// How long somebody who asks for a change waits for it.
+const LONGEST_CHANGE: Duration = Duration::from_secs(3);
+
 /// How often it is asked whether it lives.
 const PING: Duration = Duration::from_secs(2);
 
@@ -93,12 +96,18 @@ impl Subscriber {
         }
     }
 
-    /// Subscribes topics, or unsubscribes them, and waits until Redis has confirmed it.
+    /// Subscribes topics, or unsubscribes them, and waits until Redis has confirmed it. A change that could not be
+    /// confirmed in time may be made later all the same.
     pub(crate) async fn change(&self, subscribe: bool, topics: Vec<String>) -> Result<(), LayerError> {
         let (done, answer) = oneshot::channel();
         let request = Request { subscribe, topics, done };
-        self.requests.send(request).await.map_err(|_| LayerError::Closed)?;
-        answer.await.map_err(|_| LayerError::Closed)?
+        let asking = async {
+            self.requests.send(request).await.map_err(|_| LayerError::Closed)?;
+            answer.await.map_err(|_| LayerError::Closed)?
+        };
+        // The task may be connecting, and others may have asked before.
+        let late = |_| Err(LayerError::Unavailable("Redis did not answer in time".to_owned()));
+        timeout(LONGEST_CHANGE, asking).await.unwrap_or_else(late)
     }
 }
 

@@ -3,6 +3,8 @@
 #[cfg(test)]
 mod broken;
 #[cfg(test)]
+mod faults;
+#[cfg(test)]
 mod in_memory;
 #[cfg(test)]
 mod model;

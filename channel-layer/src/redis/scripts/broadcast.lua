@@ -3,6 +3,8 @@
 -- prefix of keys, the oldest score to drop, the capacity, the score, the expiry in seconds, and the message up to
 -- where the list of its receivers begins.
 -- Returns how many queues were full. It touches keys that it was not given, so it is not for Redis Cluster.
+-- Changes nothing, but fails when memory is full: after any other write Redis would let the script go on.
+redis.call('ZADD', KEYS[1], 'XX', 0, '')
 redis.call('ZREMRANGEBYSCORE', KEYS[1], 0, ARGV[1])
 local members = redis.call('ZRANGE', KEYS[1], 0, -1, 'WITHSCORES')
 local receivers, keys = {}, {}

@@ -1,6 +1,8 @@
 -- Adds messages to queues, one each, and counts the queues that are full.
 -- KEYS: the queues. ARGV: the oldest score to drop, the score, the expiry in seconds; then for each queue its
 -- capacity and its message.
+-- Changes nothing, but fails when memory is full: after any other write Redis would let the script go on.
+redis.call('ZADD', KEYS[1], 'XX', 0, '')
 local full = {}
 for i, key in ipairs(KEYS) do
   redis.call('ZREMRANGEBYSCORE', key, 0, ARGV[1])
