@@ -8,6 +8,8 @@ mod faults;
 mod in_memory;
 #[cfg(test)]
 mod model;
+#[cfg(test)]
+mod python;
 mod redis;
 mod redis_server;
 #[cfg(test)]

@@ -31,6 +31,20 @@ pub(super) fn tests(root: &Path) -> Result<(), Failure> {
     }
 }
 
+/// Runs the tests that drive Python, which are ignored otherwise: the modules named `python` of all crates, built as
+/// the other tests were. Tests that are ignored for other reasons stay so.
+pub(super) fn tests_with_python(root: &Path, python: &Path) -> Result<(), Failure> {
+    let mut command = cargo(root);
+    command.env("WATERWAY_PYTHON", python);
+    if shell::succeeds(cargo(root).args(["nextest", "--version"])) {
+        command.args(["nextest", "run", "--workspace", "--run-ignored", "only"]);
+        shell::run(command.args(["-E", "test(/^python::/)"]))
+    } else {
+        command.args(["test", "--workspace", "--lib", "--bins", "--tests"]);
+        shell::run(command.args(["--", "--ignored", "python::"]))
+    }
+}
+
 /// Runs the examples in the docs.
 pub(super) fn doctests(root: &Path) -> Result<(), Failure> {
     shell::run(cargo(root).args(["test", "--doc", "--workspace"]))

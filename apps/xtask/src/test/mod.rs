@@ -2,6 +2,7 @@
 
 mod browser;
 mod cargo;
+mod interop;
 mod server;
 mod shell;
 mod summary;
@@ -42,6 +43,8 @@ enum Step {
     Doctests,
     /// The unit tests of the browser modules.
     Web,
+    /// The Redis layers beside Python's own.
+    Interop,
     /// The program, looked at through a real browser.
     Browser,
 }
@@ -55,6 +58,7 @@ impl Step {
             Self::Tests => "tests",
             Self::Doctests => "doctests",
             Self::Web => "web",
+            Self::Interop => "interop",
             Self::Browser => "browser",
         }
     }
@@ -65,6 +69,7 @@ impl Step {
             Self::Fmt | Self::Clippy | Self::Doc | Self::Doctests => &[],
             Self::Tests => &[tools::REDIS],
             Self::Web => &[tools::NODE],
+            Self::Interop => &[tools::REDIS, tools::PYTHON],
             Self::Browser => &[tools::NODE, tools::NPM, tools::CHROMIUM],
         }
     }
@@ -77,6 +82,7 @@ impl Step {
             Self::Tests => cargo::tests(root),
             Self::Doctests => cargo::doctests(root),
             Self::Web => web::unit_tests(root),
+            Self::Interop => interop::tests(root),
             Self::Browser => browser::tests(root),
         }
     }

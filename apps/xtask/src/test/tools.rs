@@ -11,14 +11,19 @@ use super::shell::{self, Failure};
 
 /// The browser.
 pub(super) const CHROMIUM: Tool =
-    Tool { programs: &["chromium", "chromium-browser", "google-chrome"], package: "chromium" };
+    Tool { programs: &["chromium", "chromium-browser", "google-chrome"], package: "chromium", works: &[] };
 /// Runs the tests that are written in JavaScript.
-pub(super) const NODE: Tool = Tool { programs: &["node"], package: "nodejs" };
+pub(super) const NODE: Tool = Tool { programs: &["node"], package: "nodejs", works: &[] };
 /// Installs what those tests need.
-pub(super) const NPM: Tool = Tool { programs: &["npm"], package: "npm" };
+pub(super) const NPM: Tool = Tool { programs: &["npm"], package: "npm", works: &[] };
 
 /// What the layers of production are tested against.
-pub(super) const REDIS: Tool = Tool { programs: &["redis-server"], package: "redis-server" };
+pub(super) const REDIS: Tool = Tool { programs: &["redis-server"], package: "redis-server", works: &[] };
+
+/// Makes the environments of the packages that the layers are tested against. Debian packs it without what an
+/// environment needs.
+pub(super) const PYTHON: Tool =
+    Tool { programs: &["python3"], package: "python3-venv", works: &["-m", "ensurepip", "--version"] };
 
 /// A program and the Debian package that holds it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,6 +31,8 @@ pub(super) struct Tool {
     /// The names it goes by, the best first.
     programs: &'static [&'static str],
     package: &'static str,
+    /// Arguments with which the program must succeed to count as installed, unless being there is enough.
+    works: &'static [&'static str],
 }
 
 impl Tool {
@@ -45,6 +52,7 @@ impl Tool {
         candidates.into_iter().find(|path| {
             path.metadata()
                 .is_ok_and(|metadata| metadata.is_file() && metadata.permissions().mode() & 0o111 != 0)
+                && (self.works.is_empty() || shell::succeeds(Command::new(path).args(self.works)))
         })
     }
 }
@@ -130,6 +138,14 @@ mod tests {
     }
 
     #[test]
+    fn a_program_that_lacks_a_part_is_not_the_tool() {
+        let path = search_path();
+        let sh = |script| Tool { programs: &["sh"], package: "sh", works: script };
+        assert!(sh(&["-c", "exit 0"]).find_in(&path).is_some());
+        assert_eq!(sh(&["-c", "exit 1"]).find_in(&path), None);
+    }
+
+    #[test]
     fn each_lacking_tool_is_installed_once() {
         let folder = tempfile::tempdir().unwrap();
         let lacking = lacking(&[NODE, NPM, NODE], folder.path().as_os_str());
@@ -140,7 +156,7 @@ mod tests {
     #[test]
     fn nothing_is_done_when_nothing_lacks() {
         ensure(&[]).unwrap();
-        ensure(&[Tool { programs: &["sh"], package: "no-such-package" }]).unwrap();
+        ensure(&[Tool { programs: &["sh"], package: "no-such-package", works: &[] }]).unwrap();
     }
 
     #[test]
