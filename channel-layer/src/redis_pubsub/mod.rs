@@ -133,10 +133,8 @@ impl ChannelLayer for RedisPubSubLayer {
     }
 
     async fn send(&self, channel: &ChannelName, message: Message) -> Result<(), LayerError> {
+        // Even to a mailbox of our own it goes through Redis: it must not overtake what was sent to a group before.
         self.hub().check_open()?;
-        if self.hub().is_ours(channel) {
-            return self.hub().send(channel, &message).await;
-        }
         if !self.publish(channel.as_str(), &message).await? {
             count(&self.hub().counters().unroutable, 1);
         }
