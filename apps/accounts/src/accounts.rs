@@ -187,23 +187,24 @@ fn unavailable(error: AccountError) -> IdentifyError {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::testing::TestDatabase;
     use crate::{MIGRATIONS, NewUser, migrate};
 
-    /// Accounts with the user `ana`, whose password is `pw`; the folder holds the database.
-    async fn with_ana() -> (Accounts, tempfile::TempDir) {
-        let folder = tempfile::tempdir().unwrap();
-        let db = Db::open(&format!("sqlite:{}", folder.path().join("test.db").display())).await.unwrap();
+    /// Accounts with the user `ana`, whose password is `pw`, and their database.
+    async fn with_ana() -> (Accounts, TestDatabase) {
+        let database = TestDatabase::new();
+        let db = database.open().await;
         migrate(&db, &[MIGRATIONS]).await.unwrap();
         let accounts = Accounts::new(db, Settings::default()).unwrap();
         let ana =
             NewUser { username: "ana", email: "", password: "pw", is_staff: false, is_superuser: false };
         accounts.create_user(ana).await.unwrap();
-        (accounts, folder)
+        (accounts, database)
     }
 
     #[tokio::test]
     async fn the_right_password_makes_up_for_wrong_ones() {
-        let (accounts, _folder) = with_ana().await;
+        let (accounts, _database) = with_ana().await;
         let attempt = || accounts.inner.throttle.attempt("ana", Instant::now());
         (0..9).for_each(|_| attempt().unwrap());
         assert!(matches!(accounts.attempt("ana", "pw").await, Ok(Attempt::Proven(_))));
@@ -213,7 +214,7 @@ mod tests {
 
     #[tokio::test]
     async fn who_waits_while_another_verifies_the_same_password_makes_no_attempt() {
-        let (accounts, _folder) = with_ana().await;
+        let (accounts, _database) = with_ana().await;
         let stored = user::find(&accounts.inner.db, "ana").await.unwrap().unwrap();
         let given = Credentials { username: "ana".to_owned(), password: "pw".to_owned() };
 

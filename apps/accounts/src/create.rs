@@ -1,10 +1,8 @@
 //! Makes users, and gives them new passwords.
 
-use sqlx::Row;
-
 use crate::time::unix_seconds;
 use crate::user::{User, is_username};
-use crate::{AccountError, Accounts};
+use crate::{AccountError, Accounts, query};
 
 /// What a user is made from; everybody new is active.
 #[derive(Clone, Copy)]
@@ -57,7 +55,7 @@ impl Accounts {
             (username, email, password, is_staff, is_superuser, is_active, created)
             VALUES ($1, $2, $3, $4, $5, $6, $7)
             RETURNING id, username, is_staff, is_superuser, is_active";
-        let insert = sqlx::query(insert)
+        let insert = query(insert)
             .bind(new.username)
             .bind(new.email)
             .bind(hash)
@@ -65,7 +63,7 @@ impl Accounts {
             .bind(new.is_superuser)
             .bind(true)
             .bind(unix_seconds());
-        match insert.fetch_one(self.inner.db.sqlite()).await {
+        match insert.fetch_one(&self.inner.db).await {
             Ok(row) => Ok(User::from_row(&row)?),
             Err(sqlx::Error::Database(error)) if error.is_unique_violation() => {
                 Err(AccountError::UsernameTaken(new.username.to_owned()))
@@ -82,11 +80,10 @@ impl Accounts {
         let hash = self.inner.passwords.turn().await?.hash(password).await?;
         let mut tx = self.inner.db.begin_write().await?;
         let update = "UPDATE accounts_user SET password = $1 WHERE username = $2 RETURNING id";
-        let row = sqlx::query(update).bind(hash).bind(username).fetch_optional(&mut *tx).await?;
+        let row = query(update).bind(hash).bind(username).fetch_optional(&mut tx).await?;
         let Some(row) = row else { return Err(AccountError::NoSuchUser(username.to_owned())) };
-        let end =
-            sqlx::query("DELETE FROM accounts_session WHERE user_id = $1").bind(row.try_get::<i64, _>(0)?);
-        end.execute(&mut *tx).await?;
+        let end = query("DELETE FROM accounts_session WHERE user_id = $1").bind(row.get::<i64>("id")?);
+        end.execute(&mut tx).await?;
         Ok(tx.commit().await?)
     }
 
@@ -95,8 +92,8 @@ impl Accounts {
     /// # Errors
     /// When the database fails.
     pub async fn has_users(&self) -> Result<bool, AccountError> {
-        let one = sqlx::query("SELECT 1 FROM accounts_user LIMIT 1");
-        Ok(one.fetch_optional(self.inner.db.sqlite()).await?.is_some())
+        let one = query("SELECT 1 FROM accounts_user LIMIT 1");
+        Ok(one.fetch_optional(&self.inner.db).await?.is_some())
     }
 }
 

@@ -22,7 +22,8 @@
 //!
 //! # The parts
 //!
-//! - [`Db`] is the database of all apps, [`migrate`] brings its tables up to date.
+//! - [`Db`] is the database of all apps, SQLite or PostgreSQL, and [`query`] is how to ask it; [`migrate`] brings its
+//!   tables up to date; [`testing`] gives a test one of its own.
 //! - [`Accounts`] knows the users and is the [`routing::Authenticator`]; [`router`] has its pages.
 //! - [`CurrentUser`] is how a handler asks for its user.
 //! - [`Pages`] and [`static_files`] are how an app shows templates and files of its own in the common frame.
@@ -39,6 +40,7 @@ mod next;
 mod pages;
 mod password;
 mod session;
+pub mod testing;
 mod throttle;
 mod time;
 mod user;
@@ -48,7 +50,7 @@ pub use self::accounts::{Accounts, Settings};
 pub use assets::static_files;
 pub use create::NewUser;
 pub use current::CurrentUser;
-pub use db::{Db, DbError};
+pub use db::{Arg, Db, DbError, Dialect, Query, Row, Target, Transaction, query};
 pub use error::AccountError;
 pub use migrate::{MIGRATIONS, MigrateError, Migration, MigrationSet, migrate};
 pub use pages::{PageUser, Pages, TemplateError};

@@ -1,11 +1,16 @@
 //! Brings the tables of all apps up to date, as `manage migrate` does in Django: each app numbers its own steps, and
 //! one table remembers which were taken.
 
-use crate::Db;
+use crate::db::script;
 use crate::time::unix_seconds;
+use crate::{Db, Dialect, query};
 
 const REMEMBER: &str = "CREATE TABLE IF NOT EXISTS waterway_migrations (
     app TEXT NOT NULL, name TEXT NOT NULL, applied BIGINT NOT NULL, PRIMARY KEY (app, name))";
+
+/// On PostgreSQL, of two that make one table at once, one fails, so they make it one after the other. The number is of
+/// no meaning but that nobody else locks it.
+const REMEMBER_IN_TURN: &str = "SELECT pg_advisory_xact_lock(7092153880410031827)";
 
 /// One step; once released it never changes.
 #[derive(Debug, Clone, Copy)]
@@ -14,6 +19,8 @@ pub struct Migration {
     pub name: &'static str,
     /// The statements that SQLite runs.
     pub sqlite: &'static str,
+    /// The statements that PostgreSQL runs, to the same effect.
+    pub postgres: &'static str,
 }
 
 /// The steps of one app, in order.
@@ -31,6 +38,7 @@ pub const MIGRATIONS: MigrationSet = MigrationSet {
     migrations: &[Migration {
         name: "0001_initial",
         sqlite: include_str!("../migrations/sqlite/0001_initial.sql"),
+        postgres: include_str!("../migrations/postgres/0001_initial.sql"),
     }],
 };
 
@@ -61,7 +69,7 @@ pub enum MigrateError {
 /// # Errors
 /// The first step that fails ends it; call again when the cause is gone.
 pub async fn migrate(db: &Db, sets: &[MigrationSet]) -> Result<Vec<String>, MigrateError> {
-    sqlx::raw_sql(REMEMBER).execute(db.sqlite()).await.map_err(MigrateError::Record)?;
+    remember(db).await.map_err(MigrateError::Record)?;
     let mut taken = Vec::new();
     for MigrationSet { app, migrations } in sets {
         for migration in *migrations {
@@ -75,48 +83,66 @@ pub async fn migrate(db: &Db, sets: &[MigrationSet]) -> Result<Vec<String>, Migr
     Ok(taken)
 }
 
+/// Makes the record of the steps taken.
+async fn remember(db: &Db) -> Result<(), sqlx::Error> {
+    let mut tx = db.begin_write().await?;
+    if db.dialect() == Dialect::Postgres {
+        script(&mut tx, REMEMBER_IN_TURN).await?;
+    }
+    script(&mut tx, REMEMBER).await?;
+    tx.commit().await
+}
+
 /// Takes one step, unless it was taken before.
 async fn take(db: &Db, app: &'static str, migration: &Migration) -> Result<bool, sqlx::Error> {
     let mut tx = db.begin_write().await?;
     // The record comes first: by its key it also tells whether somebody else was here.
     let record =
         "INSERT INTO waterway_migrations (app, name, applied) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING";
-    let record = sqlx::query(record).bind(app).bind(migration.name).bind(unix_seconds());
-    if record.execute(&mut *tx).await?.rows_affected() == 0 {
+    let record = query(record).bind(app).bind(migration.name).bind(unix_seconds());
+    if record.execute(&mut tx).await? == 0 {
         return Ok(false);
     }
-    sqlx::raw_sql(migration.sqlite).execute(&mut *tx).await?;
+    let statements = match db.dialect() {
+        Dialect::Sqlite => migration.sqlite,
+        Dialect::Postgres => migration.postgres,
+    };
+    script(&mut tx, statements).await?;
     tx.commit().await?;
     Ok(true)
 }
 
 #[cfg(test)]
 mod tests {
-    use sqlx::Row;
-
     use super::*;
+    use crate::testing::TestDatabase;
 
     const FIRST: Migration = Migration {
         name: "0001_initial",
         sqlite: "CREATE TABLE a (n BIGINT); CREATE TRIGGER t AFTER INSERT ON a BEGIN DELETE FROM a; END;",
+        postgres: "CREATE TABLE a (n BIGINT);
+            CREATE FUNCTION f() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN DELETE FROM a; RETURN NULL; END; $$;
+            CREATE TRIGGER t AFTER INSERT ON a EXECUTE FUNCTION f();",
     };
-    const SECOND: Migration = Migration { name: "0002_more", sqlite: "CREATE TABLE b (n BIGINT);" };
-    const BROKEN: Migration =
-        Migration { name: "0002_more", sqlite: "CREATE TABLE b (n BIGINT); INSERT INTO nowhere VALUES (1);" };
-
-    async fn open(folder: &tempfile::TempDir) -> Db {
-        Db::open(&format!("sqlite:{}", folder.path().join("test.db").display())).await.unwrap()
-    }
+    const MORE: &str = "CREATE TABLE b (n BIGINT);";
+    const SECOND: Migration = Migration { name: "0002_more", sqlite: MORE, postgres: MORE };
+    const BREAKS: &str = "CREATE TABLE b (n BIGINT); INSERT INTO nowhere VALUES (1);";
+    const BROKEN: Migration = Migration { name: "0002_more", sqlite: BREAKS, postgres: BREAKS };
 
     async fn tables(db: &Db) -> Vec<String> {
-        let names = sqlx::query("SELECT name FROM sqlite_schema WHERE type = 'table' ORDER BY name");
-        names.fetch_all(db.sqlite()).await.unwrap().iter().map(|row| row.get(0)).collect()
+        let names = query(match db.dialect() {
+            Dialect::Sqlite => "SELECT name FROM sqlite_schema WHERE type = 'table' ORDER BY name",
+            Dialect::Postgres => {
+                "SELECT CAST(tablename AS TEXT) AS name FROM pg_tables WHERE schemaname = 'public' ORDER BY 1"
+            }
+        });
+        names.fetch_all(db).await.unwrap().iter().map(|row| row.get("name").unwrap()).collect()
     }
 
     #[tokio::test]
     async fn each_step_is_taken_once() {
-        let folder = tempfile::tempdir().unwrap();
-        let db = open(&folder).await;
+        let database = TestDatabase::new();
+        let db = database.open().await;
         let one = [MigrationSet { app: "shop", migrations: &[FIRST] }];
         assert_eq!(migrate(&db, &one).await.unwrap(), ["shop.0001_initial"]);
         assert_eq!(migrate(&db, &one).await.unwrap(), [""; 0]);
@@ -128,8 +154,8 @@ mod tests {
     #[tokio::test]
     async fn apps_are_told_apart() {
         const OTHER: Migration = Migration { name: FIRST.name, ..SECOND };
-        let folder = tempfile::tempdir().unwrap();
-        let db = open(&folder).await;
+        let database = TestDatabase::new();
+        let db = database.open().await;
         let sets = [
             MigrationSet { app: "shop", migrations: &[FIRST] },
             MigrationSet { app: "blog", migrations: &[OTHER] },
@@ -139,8 +165,8 @@ mod tests {
 
     #[tokio::test]
     async fn a_step_that_fails_leaves_nothing() {
-        let folder = tempfile::tempdir().unwrap();
-        let db = open(&folder).await;
+        let database = TestDatabase::new();
+        let db = database.open().await;
         let broken = [MigrationSet { app: "shop", migrations: &[FIRST, BROKEN] }];
         let error = migrate(&db, &broken).await.unwrap_err();
         assert!(matches!(error, MigrateError::Step { app: "shop", name: "0002_more", .. }));
@@ -151,8 +177,8 @@ mod tests {
 
     #[tokio::test]
     async fn programs_that_migrate_at_once_share_the_work() {
-        let folder = tempfile::tempdir().unwrap();
-        let (db, other) = (open(&folder).await, open(&folder).await);
+        let database = TestDatabase::new();
+        let (db, other) = (database.open().await, database.open().await);
         let sets = [MigrationSet { app: "shop", migrations: &[FIRST, SECOND] }];
         let (mine, theirs) = tokio::join!(migrate(&db, &sets), migrate(&other, &sets));
         assert_eq!(mine.unwrap().len() + theirs.unwrap().len(), 2);

@@ -7,11 +7,10 @@ use axum::http::{HeaderMap, HeaderValue, header};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use sha2::{Digest, Sha256};
-use sqlx::Row;
 
 use crate::time::unix_seconds;
 use crate::user::User;
-use crate::{AccountError, Db};
+use crate::{AccountError, Db, query};
 
 /// The cookie's name, as in Django.
 const COOKIE: &str = "sessionid";
@@ -46,14 +45,14 @@ pub(crate) fn presented(headers: &HeaderMap) -> Option<String> {
 /// Finds the living session with this hash, and its user if that one is active; moves the session's end.
 pub(crate) async fn find(db: &Db, key: String) -> Result<Option<(Session, Arc<User>)>, AccountError> {
     let now = unix_seconds();
-    let query = "SELECT s.expires, u.id, u.username, u.is_staff, u.is_superuser, u.is_active
+    let find = "SELECT s.expires, u.id, u.username, u.is_staff, u.is_superuser, u.is_active
         FROM accounts_session s JOIN accounts_user u ON u.id = s.user_id
         WHERE s.key = $1 AND s.expires > $2 AND u.is_active";
-    let Some(row) = sqlx::query(query).bind(&key).bind(now).fetch_optional(db.sqlite()).await? else {
+    let Some(row) = query(find).bind(key.as_str()).bind(now).fetch_optional(db).await? else {
         return Ok(None);
     };
     let user = Arc::new(User::from_row(&row)?);
-    if row.try_get::<i64, _>("expires")? < now + LIFETIME - DAY {
+    if row.get::<i64>("expires")? < now + LIFETIME - DAY {
         prolong(db, &key, now).await;
     }
     Ok(Some((Session { key }, user)))
@@ -63,7 +62,7 @@ pub(crate) async fn find(db: &Db, key: String) -> Result<Option<(Session, Arc<Us
 /// again.
 async fn prolong(db: &Db, key: &str, now: i64) {
     let update = "UPDATE accounts_session SET expires = $1 WHERE key = $2";
-    if let Err(error) = sqlx::query(update).bind(now + LIFETIME).bind(key).execute(db.sqlite()).await {
+    if let Err(error) = query(update).bind(now + LIFETIME).bind(key).execute(db).await {
         tracing::warn!(%error, "a session could not be prolonged");
     }
 }
@@ -76,20 +75,21 @@ pub(crate) async fn open(db: &Db, user_id: i64, old: Option<&str>) -> Result<Str
     let key = URL_SAFE_NO_PAD.encode(random);
     let now = unix_seconds();
     let mut tx = db.begin_write().await?;
-    let delete = "DELETE FROM accounts_session WHERE expires <= $1 OR key = $2";
-    sqlx::query(delete).bind(now).bind(old).execute(&mut *tx).await?;
-    let insert = "INSERT INTO accounts_session (key, user_id, created, expires) VALUES ($1, $2, $3, $4)";
-    let insert = sqlx::query(insert).bind(hash(&key)).bind(user_id).bind(now).bind(now + LIFETIME);
-    insert.execute(&mut *tx).await?;
+    // The user's row is locked first by everyone who writes sessions, so that no two wait for each other.
     let update = "UPDATE accounts_user SET last_login = $1 WHERE id = $2";
-    sqlx::query(update).bind(now).bind(user_id).execute(&mut *tx).await?;
+    query(update).bind(now).bind(user_id).execute(&mut tx).await?;
+    let delete = "DELETE FROM accounts_session WHERE expires <= $1 OR key = $2";
+    query(delete).bind(now).bind(old).execute(&mut tx).await?;
+    let insert = "INSERT INTO accounts_session (key, user_id, created, expires) VALUES ($1, $2, $3, $4)";
+    let insert = query(insert).bind(hash(&key)).bind(user_id).bind(now).bind(now + LIFETIME);
+    insert.execute(&mut tx).await?;
     tx.commit().await?;
     Ok(key)
 }
 
 /// Ends a session; nothing happens when there is none.
 pub(crate) async fn close(db: &Db, key: &str) -> Result<(), AccountError> {
-    sqlx::query("DELETE FROM accounts_session WHERE key = $1").bind(key).execute(db.sqlite()).await?;
+    query("DELETE FROM accounts_session WHERE key = $1").bind(key).execute(db).await?;
     Ok(())
 }
 

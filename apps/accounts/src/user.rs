@@ -2,10 +2,7 @@
 
 use std::sync::Arc;
 
-use sqlx::Row;
-use sqlx::sqlite::SqliteRow;
-
-use crate::{AccountError, Db};
+use crate::{AccountError, Db, Row, query};
 
 /// A user: the row without its secrets.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -41,13 +38,13 @@ impl routing::User for User {
 
 impl User {
     /// Reads the columns `id, username, is_staff, is_superuser, is_active`.
-    pub(crate) fn from_row(row: &SqliteRow) -> Result<Self, sqlx::Error> {
+    pub(crate) fn from_row(row: &Row) -> Result<Self, sqlx::Error> {
         Ok(Self {
-            id: row.try_get("id")?,
-            username: row.try_get("username")?,
-            is_staff: row.try_get("is_staff")?,
-            is_superuser: row.try_get("is_superuser")?,
-            is_active: row.try_get("is_active")?,
+            id: row.get("id")?,
+            username: row.get("username")?,
+            is_staff: row.get("is_staff")?,
+            is_superuser: row.get("is_superuser")?,
+            is_active: row.get("is_active")?,
         })
     }
 }
@@ -61,12 +58,12 @@ pub(crate) struct Stored {
 
 /// Looks a user up, active or not.
 pub(crate) async fn find(db: &Db, username: &str) -> Result<Option<Stored>, AccountError> {
-    let query = "SELECT id, username, is_staff, is_superuser, is_active, password FROM accounts_user
+    let find = "SELECT id, username, is_staff, is_superuser, is_active, password FROM accounts_user
         WHERE username = $1";
-    let Some(row) = sqlx::query(query).bind(username).fetch_optional(db.sqlite()).await? else {
+    let Some(row) = query(find).bind(username).fetch_optional(db).await? else {
         return Ok(None);
     };
-    Ok(Some(Stored { user: Arc::new(User::from_row(&row)?), hash: row.try_get("password")? }))
+    Ok(Some(Stored { user: Arc::new(User::from_row(&row)?), hash: row.get("password")? }))
 }
 
 /// Whether this can be a username: 1 to 150 of Django's characters, as far as they are ASCII.

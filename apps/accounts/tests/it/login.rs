@@ -1,6 +1,6 @@
 //! The login and logout pages.
 
-use accounts::Settings;
+use accounts::{Db, Settings};
 use axum::http::StatusCode;
 
 use crate::site::{PASSWORD, Site, login_form};
@@ -32,7 +32,7 @@ async fn a_login_leads_on_and_sets_the_cookie() {
     }
     assert!(!cookie.contains("Secure") && !cookie.contains("Domain"), "{cookie}");
     assert_eq!(site.who(&[("cookie", &answer.cookie())]).await.as_deref(), Some("ana"));
-    assert_eq!(site.number("SELECT count(*) FROM accounts_user WHERE last_login IS NOT NULL").await, 1);
+    assert_eq!(site.number("SELECT count(*) AS n FROM accounts_user WHERE last_login IS NOT NULL").await, 1);
 }
 
 #[tokio::test]
@@ -115,7 +115,10 @@ async fn forms_are_limited() {
 async fn without_a_database_nothing_is_told() {
     let site = Site::new().await;
     let cookie = site.log_in().await;
-    site.db.sqlite().close().await;
+    match &site.db {
+        Db::Sqlite(pool) => pool.close().await,
+        Db::Postgres(pool) => pool.close().await,
+    }
     for answer in [
         site.post(LOGIN, &[], &login_form(PASSWORD)).await,
         site.get("/accounts/whoami/", &[("cookie", &cookie)]).await,

@@ -3,7 +3,8 @@
 
 use std::sync::Arc;
 
-use accounts::{Accounts, Db, MIGRATIONS, NewUser, Settings, migrate};
+use accounts::testing::TestDatabase;
+use accounts::{Accounts, Db, MIGRATIONS, NewUser, Settings, migrate, query};
 use axum::Router;
 use axum::body::Body;
 use axum::http::{HeaderMap, Request, StatusCode, header};
@@ -11,7 +12,6 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use http_body_util::BodyExt;
 use routing::{CsrfLayer, IdentityLayer};
-use tempfile::TempDir;
 use tower::ServiceExt;
 
 pub(crate) const PASSWORD: &str = "correct horse";
@@ -21,7 +21,7 @@ pub(crate) struct Site {
     pub(crate) accounts: Accounts,
     pub(crate) db: Db,
     router: Router,
-    _folder: TempDir,
+    _database: TestDatabase,
 }
 
 /// What a client sees of an answer.
@@ -38,8 +38,8 @@ impl Site {
     }
 
     pub(crate) async fn with(settings: Settings) -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let db = Db::open(&format!("sqlite:{}", folder.path().join("site.db").display())).await.unwrap();
+        let database = TestDatabase::new();
+        let db = database.open().await;
         migrate(&db, &[MIGRATIONS]).await.unwrap();
         let accounts = Accounts::new(db.clone(), settings).unwrap();
         let ana =
@@ -48,19 +48,17 @@ impl Site {
         let router = accounts::router(accounts.clone())
             .layer(CsrfLayer)
             .layer(IdentityLayer::new(Arc::new(accounts.clone())));
-        Self { accounts, db, router, _folder: folder }
+        Self { accounts, db, router, _database: database }
     }
 
     /// Changes the database behind the site's back, and asserts that it changed something.
     pub(crate) async fn execute(&self, statement: &'static str) {
-        let done = sqlx::query(statement).execute(self.db.sqlite()).await.unwrap();
-        assert!(done.rows_affected() > 0, "{statement}");
+        assert!(query(statement).execute(&self.db).await.unwrap() > 0, "{statement}");
     }
 
-    /// The one number that a query has as its answer.
-    pub(crate) async fn number(&self, query: &'static str) -> i64 {
-        let row = sqlx::query(query).fetch_one(self.db.sqlite()).await.unwrap();
-        sqlx::Row::get(&row, 0)
+    /// The one number that a query has as its answer, `n`.
+    pub(crate) async fn number(&self, sql: &'static str) -> i64 {
+        query(sql).fetch_one(&self.db).await.unwrap().get("n").unwrap()
     }
 
     pub(crate) async fn get(&self, path: &str, headers: &[(&str, &str)]) -> Answer {

@@ -1,0 +1,193 @@
+//! Statements that either database runs: one text with `$n` for its arguments, on the pool or in a transaction.
+
+use chrono::{DateTime, Utc};
+use rust_decimal::Decimal;
+use sqlx::postgres::PgRow;
+use sqlx::sqlite::SqliteRow;
+use sqlx::{
+    Decode, Error, PgConnection, PgPool, Postgres, Row as _, SqlSafeStr, SqlStr, Sqlite, SqliteConnection,
+    SqlitePool, Type,
+};
+
+use super::value::{self, Arg};
+use super::{Db, Transaction};
+
+/// A statement with its arguments; made by [`query`].
+#[derive(Debug)]
+#[must_use = "a query does nothing until it is executed or fetched"]
+pub struct Query {
+    sql: SqlStr,
+    args: Vec<Arg>,
+}
+
+/// Begins a query: SQL that both databases take, with `$1`, `$2` and so on where [`Query::bind`] puts values.
+pub fn query(sql: impl SqlSafeStr) -> Query {
+    Query { sql: sql.into_sql_str(), args: Vec::new() }
+}
+
+/// Where a query runs: `&Db` is any connection of the pool, `&mut Transaction` is that transaction.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Target<'c> {
+    /// Any connection to SQLite.
+    SqlitePool(&'c SqlitePool),
+    /// This connection to SQLite.
+    Sqlite(&'c mut SqliteConnection),
+    /// Any connection to PostgreSQL.
+    PostgresPool(&'c PgPool),
+    /// This connection to PostgreSQL.
+    Postgres(&'c mut PgConnection),
+}
+
+impl<'c> From<&'c Db> for Target<'c> {
+    fn from(db: &'c Db) -> Self {
+        match db {
+            Db::Sqlite(pool) => Self::SqlitePool(pool),
+            Db::Postgres(pool) => Self::PostgresPool(pool),
+        }
+    }
+}
+
+impl<'c> From<&'c mut Transaction> for Target<'c> {
+    fn from(transaction: &'c mut Transaction) -> Self {
+        match transaction {
+            Transaction::Sqlite(inner) => Self::Sqlite(inner),
+            Transaction::Postgres(inner) => Self::Postgres(inner),
+        }
+    }
+}
+
+impl Query {
+    /// Gives the next argument its value.
+    pub fn bind(mut self, value: impl Into<Arg>) -> Self {
+        self.args.push(value.into());
+        self
+    }
+
+    /// Runs it and tells how many rows it touched.
+    ///
+    /// # Errors
+    /// As the database says.
+    pub async fn execute(self, target: impl Into<Target<'_>> + Send) -> Result<u64, Error> {
+        let Self { sql, args } = self;
+        Ok(match target.into() {
+            Target::SqlitePool(on) => {
+                sqlx::query_with(sql, value::for_sqlite(args)?).execute(on).await?.rows_affected()
+            }
+            Target::Sqlite(on) => {
+                sqlx::query_with(sql, value::for_sqlite(args)?).execute(on).await?.rows_affected()
+            }
+            Target::PostgresPool(on) => {
+                sqlx::query_with(sql, value::for_postgres(args)?).execute(on).await?.rows_affected()
+            }
+            Target::Postgres(on) => {
+                sqlx::query_with(sql, value::for_postgres(args)?).execute(on).await?.rows_affected()
+            }
+        })
+    }
+
+    /// All its rows.
+    ///
+    /// # Errors
+    /// As the database says.
+    pub async fn fetch_all(self, target: impl Into<Target<'_>> + Send) -> Result<Vec<Row>, Error> {
+        let Self { sql, args } = self;
+        Ok(match target.into() {
+            Target::SqlitePool(on) => {
+                sqlite_rows(sqlx::query_with(sql, value::for_sqlite(args)?).fetch_all(on).await?)
+            }
+            Target::Sqlite(on) => {
+                sqlite_rows(sqlx::query_with(sql, value::for_sqlite(args)?).fetch_all(on).await?)
+            }
+            Target::PostgresPool(on) => {
+                postgres_rows(sqlx::query_with(sql, value::for_postgres(args)?).fetch_all(on).await?)
+            }
+            Target::Postgres(on) => {
+                postgres_rows(sqlx::query_with(sql, value::for_postgres(args)?).fetch_all(on).await?)
+            }
+        })
+    }
+
+    /// Its first row, if there is any. All rows are read, so it is for queries that find one.
+    ///
+    /// # Errors
+    /// As the database says.
+    pub async fn fetch_optional(self, target: impl Into<Target<'_>> + Send) -> Result<Option<Row>, Error> {
+        Ok(self.fetch_all(target).await?.into_iter().next())
+    }
+
+    /// Its first row.
+    ///
+    /// # Errors
+    /// As the database says; [`Error::RowNotFound`] when there is none.
+    pub async fn fetch_one(self, target: impl Into<Target<'_>> + Send) -> Result<Row, Error> {
+        self.fetch_optional(target).await?.ok_or(Error::RowNotFound)
+    }
+}
+
+fn sqlite_rows(rows: Vec<SqliteRow>) -> Vec<Row> {
+    rows.into_iter().map(Row::Sqlite).collect()
+}
+
+fn postgres_rows(rows: Vec<PgRow>) -> Vec<Row> {
+    rows.into_iter().map(Row::Postgres).collect()
+}
+
+/// A row of an answer.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Row {
+    /// Of SQLite.
+    Sqlite(SqliteRow),
+    /// Of PostgreSQL.
+    Postgres(PgRow),
+}
+
+impl Row {
+    /// The value of a column: a `bool`, an `i64`, a `String`, or an `Option` of those.
+    ///
+    /// # Errors
+    /// When there is no such column, or it holds something else.
+    pub fn get<T>(&self, column: &str) -> Result<T, Error>
+    where
+        T: for<'r> Decode<'r, Sqlite> + Type<Sqlite> + for<'r> Decode<'r, Postgres> + Type<Postgres>,
+    {
+        match self {
+            Self::Sqlite(row) => row.try_get(column),
+            Self::Postgres(row) => row.try_get(column),
+        }
+    }
+
+    /// The value of a column of decimals.
+    ///
+    /// # Errors
+    /// As [`get`](Self::get).
+    pub fn decimal(&self, column: &str) -> Result<Decimal, Error> {
+        match self {
+            Self::Sqlite(row) => value::decimal_of(column, row.try_get(column)?),
+            Self::Postgres(row) => Ok(row.try_get::<Decimal, _>(column)?.normalize()),
+        }
+    }
+
+    /// The value of a column of times.
+    ///
+    /// # Errors
+    /// As [`get`](Self::get).
+    pub fn time(&self, column: &str) -> Result<DateTime<Utc>, Error> {
+        match self {
+            Self::Sqlite(row) => value::time_of(column, row.try_get(column)?),
+            Self::Postgres(row) => row.try_get(column),
+        }
+    }
+}
+
+/// Runs several statements that take no arguments.
+pub(crate) async fn script(target: impl Into<Target<'_>> + Send, sql: &'static str) -> Result<(), Error> {
+    let script = sqlx::raw_sql(sql);
+    match target.into() {
+        Target::SqlitePool(on) => script.execute(on).await.map(drop),
+        Target::Sqlite(on) => script.execute(on).await.map(drop),
+        Target::PostgresPool(on) => script.execute(on).await.map(drop),
+        Target::Postgres(on) => script.execute(on).await.map(drop),
+    }
+}
