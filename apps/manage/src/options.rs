@@ -45,8 +45,10 @@ pub(crate) struct RunServer {
 
 #[derive(Debug, Args)]
 pub(crate) struct Database {
-    /// The database: sqlite:PATH, a file that is made when there is none.
-    #[arg(long, value_name = "URL", env = "WATERWAY_DATABASE", default_value = "sqlite:waterway.db")]
+    /// The database: sqlite:PATH is a file that is made when there is none; postgres://USER:PASSWORD@HOST/DATABASE is a
+    /// server. Other users of this machine see a password on the command line, but not in the environment.
+    #[arg(long, value_name = "URL", env = "WATERWAY_DATABASE", hide_env_values = true)]
+    #[arg(default_value = "sqlite:waterway.db")]
     pub(crate) database: String,
 }
 

@@ -1,11 +1,10 @@
 //! Demo data: two users and two thousand orders over instruments that exist.
 
-use accounts::{AccountError, Accounts, Db, NewUser};
+use accounts::{AccountError, Accounts, Db, NewUser, Target, query};
 use chrono::{TimeDelta, Utc};
 use rust_decimal::Decimal;
-use sqlx::Row;
 
-use crate::order::{stored_decimal, stored_time};
+use crate::store::number;
 
 /// How many orders the demo has.
 pub const DEMO_ORDERS: i64 = 2_000;
@@ -49,8 +48,8 @@ pub enum DemoError {
     Database(#[from] sqlx::Error),
 }
 
-/// Makes the demo's users, unless they exist, and its orders, of which two thirds are `demo`'s. The same orders come
-/// out each time. Nothing is announced: nobody is connected when a demo is loaded.
+/// Makes the demo's users, unless they exist, and its orders, of which two thirds are `demo`'s, unless there are orders:
+/// another process may load it at the same time. The same orders come out each time. Nothing is announced: nobody is connected when a demo is loaded.
 ///
 /// # Errors
 /// When the database fails.
@@ -64,26 +63,29 @@ pub async fn load_demo(db: &Db, accounts: &Accounts) -> Result<(), DemoError> {
         }
     }
     let mut tx = db.begin_write().await?;
+    number(&mut tx).await?;
+    if has_orders(&mut tx).await? {
+        return Ok(());
+    }
     let mut owners = Vec::new();
     for username in ["demo", "demo", "admin"] {
-        let query = sqlx::query("SELECT id FROM accounts_user WHERE username = $1").bind(username);
-        owners.push(query.fetch_one(&mut *tx).await?.try_get::<i64, _>(0)?);
+        let find = query("SELECT id FROM accounts_user WHERE username = $1").bind(username);
+        owners.push(find.fetch_one(&mut tx).await?.get::<i64>("id")?);
     }
     let mut dice = Dice(42);
     let start = Utc::now() - TimeDelta::hours(8);
     for nth in 0..DEMO_ORDERS {
         let (instrument, hundredths) = dice.pick(&INSTRUMENTS);
         let price = Decimal::new(hundredths * dice.between(9_500, 10_500), 6);
-        let made = stored_time(start + TimeDelta::seconds(nth * 14));
-        let insert = sqlx::query(
+        let made = start + TimeDelta::seconds(nth * 14);
+        let insert = query(
             "INSERT INTO orders_order (owner_id, instrument, quantity, price, created, updated)
              VALUES ($1, $2, $3, $4, $5, $5)",
         );
         let insert = insert.bind(dice.pick(&owners)).bind(instrument);
-        let insert = insert.bind(stored_decimal(Decimal::new(dice.between(1, 500), 0) * Decimal::new(5, 1)));
-        insert.bind(stored_decimal(price.round_dp(4))).bind(made).execute(&mut *tx).await?;
+        let insert = insert.bind(Decimal::new(dice.between(1, 500), 0) * Decimal::new(5, 1));
+        insert.bind(price.round_dp(4)).bind(made).execute(&mut tx).await?;
     }
-    sqlx::query("UPDATE orders_revision SET revision = revision + 1").execute(&mut *tx).await?;
     Ok(tx.commit().await?)
 }
 
@@ -92,7 +94,11 @@ pub async fn load_demo(db: &Db, accounts: &Accounts) -> Result<(), DemoError> {
 /// # Errors
 /// When the database fails.
 pub async fn is_empty(db: &Db) -> Result<bool, sqlx::Error> {
-    Ok(sqlx::query("SELECT 1 FROM orders_order LIMIT 1").fetch_optional(db.sqlite()).await?.is_none())
+    Ok(!has_orders(db).await?)
+}
+
+async fn has_orders(target: impl Into<Target<'_>> + Send) -> Result<bool, sqlx::Error> {
+    Ok(query("SELECT 1 FROM orders_order LIMIT 1").fetch_optional(target).await?.is_some())
 }
 
 /// Numbers that look random and are the same each time: a linear congruential generator.

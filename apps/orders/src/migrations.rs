@@ -8,5 +8,6 @@ pub const MIGRATIONS: MigrationSet = MigrationSet {
     migrations: &[Migration {
         name: "0001_initial",
         sqlite: include_str!("../migrations/sqlite/0001_initial.sql"),
+        postgres: include_str!("../migrations/postgres/0001_initial.sql"),
     }],
 };

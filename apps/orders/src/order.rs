@@ -1,15 +1,11 @@
 //! The model: an order as the database holds it and as JSON shows it.
 
-use chrono::{DateTime, NaiveDateTime, Utc};
+use accounts::Row;
+use chrono::{DateTime, Utc};
 use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
-use sqlx::Row;
-use sqlx::sqlite::SqliteRow;
 
 use crate::money::Total;
-
-/// How times stand in the database: as Django's SQLite backend writes them, in UTC.
-const TIME_FORMAT: &str = "%Y-%m-%d %H:%M:%S%.6f";
 
 /// The columns that [`Order::from_row`] reads, and where they come from.
 pub(crate) const COLUMNS: &str =
@@ -40,16 +36,16 @@ pub struct Order {
 }
 
 impl Order {
-    pub(crate) fn from_row(row: &SqliteRow) -> Result<Self, sqlx::Error> {
+    pub(crate) fn from_row(row: &Row) -> Result<Self, sqlx::Error> {
         Ok(Self {
-            id: row.try_get("id")?,
-            owner: row.try_get("username")?,
-            owner_id: row.try_get("owner_id")?,
-            instrument: row.try_get("instrument")?,
-            quantity: decimal(row, "quantity")?,
-            price: decimal(row, "price")?,
-            created: time(row, "created")?,
-            updated: time(row, "updated")?,
+            id: row.get("id")?,
+            owner: row.get("username")?,
+            owner_id: row.get("owner_id")?,
+            instrument: row.get("instrument")?,
+            quantity: row.decimal("quantity")?,
+            price: row.decimal("price")?,
+            created: row.time("created")?,
+            updated: row.time("updated")?,
         })
     }
 
@@ -69,33 +65,6 @@ pub(crate) fn total_of(id: i64, quantity: Decimal, price: Decimal) -> Total {
         );
         Total::default()
     })
-}
-
-/// Reads a decimal that is stored as text.
-pub(crate) fn decimal(row: &SqliteRow, column: &str) -> Result<Decimal, sqlx::Error> {
-    let text: String = row.try_get(column)?;
-    Decimal::from_str_exact(&text).map_err(|error| undecodable(column, error))
-}
-
-fn time(row: &SqliteRow, column: &str) -> Result<DateTime<Utc>, sqlx::Error> {
-    let text: String = row.try_get(column)?;
-    // Django leaves a fraction of zero out.
-    let time = NaiveDateTime::parse_from_str(&text, "%Y-%m-%d %H:%M:%S%.f");
-    time.map(|time| time.and_utc()).map_err(|error| undecodable(column, error))
-}
-
-fn undecodable(column: &str, error: impl std::error::Error + Send + Sync + 'static) -> sqlx::Error {
-    sqlx::Error::ColumnDecode { index: column.to_owned(), source: Box::new(error) }
-}
-
-/// How the database writes a time.
-pub(crate) fn stored_time(time: DateTime<Utc>) -> String {
-    time.format(TIME_FORMAT).to_string()
-}
-
-/// How the database writes a decimal: without trailing zeros.
-pub(crate) fn stored_decimal(decimal: Decimal) -> String {
-    decimal.normalize().to_string()
 }
 
 #[cfg(test)]
@@ -118,17 +87,5 @@ mod tests {
         let expected = r#"{"id":7,"owner":"demo","instrument":"EURUSD","quantity":"-10","price":"1.0842","created":"1970-01-01T00:00:00Z","updated":"1970-01-01T00:00:00Z"}"#;
         assert_eq!(json, expected);
         assert_eq!(order.total().to_string(), "-10.842");
-    }
-
-    #[test]
-    fn times_are_stored_as_django_stores_them() {
-        let time = DateTime::from_timestamp_micros(1_795_236_596_582_017).unwrap();
-        assert_eq!(stored_time(time), "2026-11-21 04:49:56.582017");
-    }
-
-    #[test]
-    fn decimals_are_stored_without_trailing_zeros() {
-        assert_eq!(stored_decimal("100.500".parse().unwrap()), "100.5");
-        assert_eq!(stored_decimal("1000".parse().unwrap()), "1000");
     }
 }

@@ -10,8 +10,8 @@ use crate::server::Server;
 fn set_passwords(folder: &Folder, usernames: &[&str]) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
-        let address = format!("sqlite:{}", folder.path("waterway.db").display());
-        let accounts = Accounts::new(Db::open(&address).await.unwrap(), Settings::default()).unwrap();
+        let accounts =
+            Accounts::new(Db::open(&folder.database()).await.unwrap(), Settings::default()).unwrap();
         for username in usernames {
             accounts.set_password(username, "a better one").await.unwrap();
         }
@@ -74,6 +74,9 @@ fn what_is_not_known_is_refused_in_words() {
         database.assert_failed("database address \"oracle:x\" is not known: use sqlite:PATH");
         let missing = folder.run(&[command, "--database", "sqlite:no/such/folder/x.db"]);
         missing.assert_failed("check that its folder exists and may be written to");
+        let secret = folder.run(&[command, "--database", "postgres://ana:s3cret@nowhere.invalid/db"]);
+        secret.assert_failed("database \"postgres://ana@nowhere.invalid:5432/db\" cannot be reached");
+        assert!(!secret.stderr.contains("s3cret"), "{secret:?}");
     }
     let taken = Server::with_demo(&folder);
     folder.run(&["runserver", &taken.host]).assert_failed(&format!("cannot listen on {}", taken.host));

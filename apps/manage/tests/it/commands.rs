@@ -66,6 +66,12 @@ fn help_tells_of_every_command_and_of_no_password() {
     for command in ["runserver", "migrate", "createsuperuser", "loaddemo"] {
         assert!(help.stdout.contains(command), "{}", help.stdout);
     }
+    for kind in ["sqlite:PATH", "postgres://USER:PASSWORD@HOST/DATABASE"] {
+        assert!(help.stdout.contains(kind), "{}", help.stdout);
+    }
+    let mut command = folder.command(&["--help"]);
+    let help = Run::of(command.env("WATERWAY_DATABASE", "postgres://ana:s3cret@db/shop"));
+    assert!(!help.stdout.contains("s3cret"), "{}", help.stdout);
     let mut command = folder.command(&["createsuperuser", "--help"]);
     let help = Run::of(command.env("WATERWAY_SUPERUSER_PASSWORD", "s3cret"));
     assert!(help.stdout.contains("--noinput") && !help.stdout.contains("s3cret"), "{}", help.stdout);

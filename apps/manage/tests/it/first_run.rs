@@ -12,7 +12,7 @@ fn an_empty_folder_becomes_a_site_with_a_demo() {
     let server = Server::with_demo(&folder);
     assert!(server.welcome.starts_with("Waterway is at http://127.0.0.1:"), "{}", server.welcome);
     assert!(server.welcome.contains("Log in as admin/admin (staff) or demo/demo."), "{}", server.welcome);
-    assert!(folder.path("waterway.db").is_file());
+    assert_eq!(folder.path("waterway.db").is_file(), folder.database().starts_with("sqlite:"));
     for (path, body) in [("/healthz", "ok"), ("/readyz", "ready")] {
         let answer = server.get(path);
         assert_eq!((answer.status, answer.body.as_str()), (200, body), "{path}");

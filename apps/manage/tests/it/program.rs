@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::process::{Command, Output};
 
+use accounts::testing::TestDatabase;
 use tempfile::TempDir;
 
 /// What the environment might say to the program; tests say it themselves.
@@ -14,8 +15,12 @@ const VARIABLES: [&str; 5] = [
     "WATERWAY_SUPERUSER_PASSWORD",
 ];
 
-/// A folder in which the program is run; it goes with its database.
-pub(crate) struct Folder(TempDir);
+/// A folder in which the program is run; it goes with its database, which is the file `waterway.db` in it or on the server
+/// for tests.
+pub(crate) struct Folder {
+    folder: TempDir,
+    server: Option<TestDatabase>,
+}
 
 /// What a run of the program came to.
 #[derive(Debug)]
@@ -27,19 +32,30 @@ pub(crate) struct Run {
 
 impl Folder {
     pub(crate) fn new() -> Self {
-        Self(tempfile::tempdir().unwrap())
+        let database = TestDatabase::new();
+        let server = database.address().starts_with("postgres").then_some(database);
+        Self { folder: tempfile::tempdir().unwrap(), server }
     }
 
     pub(crate) fn path(&self, name: &str) -> PathBuf {
-        self.0.path().join(name)
+        self.folder.path().join(name)
+    }
+
+    /// Where the program's database is, unless it is told otherwise.
+    pub(crate) fn database(&self) -> String {
+        let file = || format!("sqlite:{}", self.path("waterway.db").display());
+        self.server.as_ref().map_or_else(file, |server| server.address().to_owned())
     }
 
     /// The program with some arguments, about to be run.
     pub(crate) fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_manage"));
-        command.args(arguments).current_dir(self.0.path());
+        command.args(arguments).current_dir(self.folder.path());
         for name in VARIABLES {
             command.env_remove(name);
+        }
+        if let Some(server) = &self.server {
+            command.env("WATERWAY_DATABASE", server.address());
         }
         command
     }

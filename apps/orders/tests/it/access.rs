@@ -51,7 +51,7 @@ async fn wrong_passwords_are_refused_before_anything_is_done() {
             assert!(answer.header("www-authenticate").starts_with("Basic realm=\"waterway\""));
         }
     }
-    site.execute("UPDATE accounts_user SET is_active = 0 WHERE username = 'ana'").await;
+    site.execute("UPDATE accounts_user SET is_active = FALSE WHERE username = 'ana'").await;
     assert_eq!(site.client("ana").get("/api/data/").await.status, StatusCode::UNAUTHORIZED);
 }
 

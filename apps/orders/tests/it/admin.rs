@@ -130,7 +130,7 @@ async fn a_change_of_owner_moves_the_order() {
 async fn an_order_whose_owner_may_no_longer_log_in_can_be_corrected() {
     let site = Site::new().await;
     let order = site.client("ana").order("A", "2", "3").await;
-    site.execute("UPDATE accounts_user SET is_active = 0 WHERE username = 'ana'").await;
+    site.execute("UPDATE accounts_user SET is_active = FALSE WHERE username = 'ana'").await;
     let change = format!("/admin/orders/{}/change/", order["id"]);
     let boss = site.client("boss");
     assert!(page(&boss, &change).await.contains("<option value=\"ana\" selected>"), "the owner stays");

@@ -1,5 +1,6 @@
 //! `?format=datatables`: the server's side of the table on the page.
 
+use accounts::Dialect;
 use serde_json::{Value, json};
 
 use crate::site::{Client, Site};
@@ -111,6 +112,9 @@ async fn columns_sort_by_exact_value_and_by_one_another() {
 #[tokio::test]
 async fn digits_beyond_ours_still_sort_exactly() {
     let site = Site::new().await;
+    if site.db.dialect() == Dialect::Postgres {
+        return; // Its column takes no more digits than we do.
+    }
     let ana = site.client("ana");
     ana.order("A", "1", "1").await;
     ana.order("B", "1", "1").await;

@@ -1,10 +1,9 @@
 //! The tables, and the demo that fills them.
 
-use accounts::{NewUser, migrate};
+use accounts::{NewUser, migrate, query};
 use orders::{DEMO_LOGINS, DEMO_ORDERS, is_empty, load_demo};
 use routing::consumers::InMemoryLayer;
 use serde_json::json;
-use sqlx::Row;
 
 use crate::site::{Site, basic, decimal, next, start};
 
@@ -20,13 +19,13 @@ async fn the_tables_are_made_once() {
     let site = Site::without_users(InMemoryLayer::default()).await;
     let again = migrate(&site.db, &[accounts::MIGRATIONS, orders::MIGRATIONS]).await.unwrap();
     assert_eq!(again, [""; 0]);
-    let second = sqlx::query("INSERT INTO orders_revision (id, revision) VALUES (2, 0)");
-    assert!(second.execute(site.db.sqlite()).await.is_err(), "there is one count of writes");
-    let orphan = sqlx::query(
+    let second = query("INSERT INTO orders_revision (id, revision) VALUES (2, 0)");
+    assert!(second.execute(&site.db).await.is_err(), "there is one count of writes");
+    let orphan = query(
         "INSERT INTO orders_order (owner_id, instrument, quantity, price, created, updated)
          VALUES (99, 'A', '1', '1', '2026-01-01 00:00:00', '2026-01-01 00:00:00')",
     );
-    assert!(orphan.execute(site.db.sqlite()).await.is_err(), "an order has an owner");
+    assert!(orphan.execute(&site.db).await.is_err(), "an order has an owner");
 }
 
 #[tokio::test]
@@ -44,15 +43,15 @@ async fn the_demo_fills_an_empty_database() {
     assert!((1200..1467).contains(&own["count"].as_i64().unwrap()), "about two thirds: {}", own["count"]);
     assert_eq!(own["results"].as_array().unwrap().len(), 500, "a page has its limit");
 
-    let rows = sqlx::query("SELECT instrument, quantity, price, created FROM orders_order ORDER BY id");
-    let rows = rows.fetch_all(site.db.sqlite()).await.unwrap();
+    let rows = query("SELECT instrument, quantity, price, created FROM orders_order ORDER BY id");
+    let rows = rows.fetch_all(&site.db).await.unwrap();
     assert_eq!(i64::try_from(rows.len()).unwrap(), DEMO_ORDERS);
     let mut instruments = std::collections::BTreeSet::new();
     for row in &rows {
-        let (quantity, price) = (decimal(row.get("quantity")), decimal(row.get("price")));
+        let (quantity, price) = (row.decimal("quantity").unwrap(), row.decimal("price").unwrap());
         assert!(quantity > decimal("0") && quantity <= decimal("250") && quantity.scale() <= 1);
         assert!(price > decimal("0") && price < decimal("1000000") && price.scale() <= 4, "{price}");
-        instruments.insert(row.get::<String, _>("instrument"));
+        instruments.insert(row.get::<String>("instrument").unwrap());
     }
     assert_eq!(instruments.len(), 20);
 }

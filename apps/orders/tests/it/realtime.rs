@@ -1,5 +1,6 @@
 //! The socket at `/ws/orders/`: what it is told to do, and what it tells whom.
 
+use accounts::{Dialect, query};
 use axum::http::StatusCode;
 use chrono::Utc;
 use routing::consumers::testing::{Unexpected, WebsocketCommunicator};
@@ -224,14 +225,31 @@ async fn what_is_not_written_is_not_told() {
 async fn a_database_that_refuses_a_write_tells_nobody() {
     let site = Site::new().await;
     let mut socket = site.started("ana").await;
-    let forbid = "CREATE TRIGGER forbidden BEFORE UPDATE ON orders_revision
-        BEGIN SELECT RAISE(ABORT, 'secret reason'); END";
-    sqlx::raw_sql(forbid).execute(site.db.sqlite()).await.unwrap();
+    let (forbid, allow) = match site.db.dialect() {
+        Dialect::Sqlite => (
+            vec![
+                "CREATE TRIGGER forbidden AFTER INSERT ON orders_order
+                    BEGIN SELECT RAISE(ABORT, 'secret reason'); END",
+            ],
+            "DROP TRIGGER forbidden",
+        ),
+        Dialect::Postgres => (
+            vec![
+                "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql
+                    AS $$ BEGIN RAISE 'secret reason'; END; $$",
+                "CREATE TRIGGER forbidden AFTER INSERT ON orders_order EXECUTE FUNCTION refuse()",
+            ],
+            "DROP TRIGGER forbidden ON orders_order",
+        ),
+    };
+    for statement in forbid {
+        query(statement).execute(&site.db).await.unwrap();
+    }
     let order = json!({"instrument": "A", "quantity": 1, "price": 1});
     let answer = site.client("ana").post("/api/data/", &order).await;
     assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE);
     assert!(!answer.body.contains("secret"), "{}", answer.body);
-    sqlx::raw_sql("DROP TRIGGER forbidden").execute(site.db.sqlite()).await.unwrap();
+    query(allow).execute(&site.db).await.unwrap();
     assert_eq!(site.client("ana").json("/api/data/").await["count"], 0, "nothing is left of it");
     assert_nothing_before(&site, "ana", &mut [&mut socket]).await;
 }

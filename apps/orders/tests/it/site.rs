@@ -3,7 +3,8 @@
 
 use std::sync::Arc;
 
-use accounts::{Accounts, Db, NewUser, Settings, migrate};
+use accounts::testing::TestDatabase;
+use accounts::{Accounts, Db, NewUser, Settings, migrate, query};
 use axum::Router;
 use axum::body::Body;
 use axum::http::{HeaderMap, HeaderValue, Request, StatusCode, header};
@@ -16,8 +17,7 @@ use routing::consumers::{Application, ChannelLayer, ChannelLayers, InMemoryLayer
 use routing::{Authenticator, CsrfLayer, Identity, IdentityLayer, OriginValidator, UrlRouter};
 use rust_decimal::Decimal;
 use serde_json::{Value, json};
-use sqlx::Row;
-use tempfile::TempDir;
+use sqlx::AssertSqlSafe;
 use tower::ServiceExt;
 
 pub(crate) const HOST: &str = "shop.example:8000";
@@ -33,7 +33,7 @@ pub(crate) struct Site {
     layers: ChannelLayers,
     http: Router,
     sockets: Arc<dyn Application>,
-    _folder: TempDir,
+    _database: TestDatabase,
 }
 
 /// Somebody who sends requests, by HTTP Basic.
@@ -67,8 +67,8 @@ impl Site {
     }
 
     pub(crate) async fn without_users(layer: impl ChannelLayer) -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let db = Db::open(&format!("sqlite:{}", folder.path().join("site.db").display())).await.unwrap();
+        let database = TestDatabase::new();
+        let db = database.open().await;
         migrate(&db, &[accounts::MIGRATIONS, orders::MIGRATIONS]).await.unwrap();
         let accounts = Accounts::new(db.clone(), Settings::default()).unwrap();
         let layer: Arc<dyn ChannelLayer> = Arc::new(layer);
@@ -82,7 +82,7 @@ impl Site {
             .merge(orders::router(orders).unwrap())
             .layer(CsrfLayer)
             .layer(IdentityLayer::new(Arc::new(accounts.clone())));
-        Self { db, accounts, layers: layer.into(), http, sockets: Arc::new(sockets), _folder: folder }
+        Self { db, accounts, layers: layer.into(), http, sockets: Arc::new(sockets), _database: database }
     }
 
     /// A client with a user's password; nobody's for "".
@@ -119,24 +119,25 @@ impl Site {
 
     /// Changes the database behind the site's back, and asserts that it changed something.
     pub(crate) async fn execute(&self, statement: &'static str) {
-        let done = sqlx::query(statement).execute(self.db.sqlite()).await.unwrap();
-        assert!(done.rows_affected() > 0, "{statement}");
+        assert!(query(statement).execute(&self.db).await.unwrap() > 0, "{statement}");
     }
 
-    /// The one text that a query has as its answer.
-    pub(crate) async fn text(&self, query: &'static str) -> String {
-        sqlx::query(query).fetch_one(self.db.sqlite()).await.unwrap().get(0)
+    /// The text of a decimal of the newest order, as the database has it.
+    pub(crate) async fn newest(&self, column: &str) -> String {
+        let text = self.db.dialect().decimal_text(column);
+        let newest = format!("SELECT {text} AS text FROM orders_order ORDER BY id DESC LIMIT 1");
+        query(AssertSqlSafe(newest)).fetch_one(&self.db).await.unwrap().get("text").unwrap()
     }
 
     /// The sum over a user's orders (staff: over all), reckoned from what the database holds and in another way
     /// than the program does it.
     pub(crate) async fn sum(&self, username: &str) -> Decimal {
-        let query = sqlx::query(
+        let parts = query(
             "SELECT o.quantity, o.price FROM orders_order o JOIN accounts_user u ON u.id = o.owner_id
              WHERE u.username = $1 OR $1 = 'boss'",
         );
-        let rows = query.bind(username).fetch_all(self.db.sqlite()).await.unwrap();
-        rows.iter().map(|row| decimal(row.get("quantity")) * decimal(row.get("price"))).sum()
+        let rows = parts.bind(username).fetch_all(&self.db).await.unwrap();
+        rows.iter().map(|row| row.decimal("quantity").unwrap() * row.decimal("price").unwrap()).sum()
     }
 }
 

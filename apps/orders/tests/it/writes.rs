@@ -78,7 +78,7 @@ async fn decimals_come_out_exactly_as_they_went_in() {
         assert_eq!(answer.status, StatusCode::CREATED, "{sent}: {}", answer.body);
         let order = answer.json();
         assert_eq!((&order["quantity"], &order["price"]), (&json!(expected), &json!(expected)), "{sent}");
-        assert_eq!(site.text("SELECT price FROM orders_order ORDER BY id DESC").await, expected);
+        assert_eq!(site.newest("price").await, expected);
     }
     let negative = ana.order("A", "-999999999.999999", "1").await;
     assert_eq!(negative["quantity"], "-999999999.999999");
@@ -184,7 +184,7 @@ async fn what_a_client_was_given_it_may_put_back() {
         assert_eq!(again.json()["quantity"], "1.5");
         assert_eq!(again.json()["created"], first["created"], "what is computed is passed over");
     }
-    site.execute("UPDATE accounts_user SET is_active = 0 WHERE username = 'ana'").await;
+    site.execute("UPDATE accounts_user SET is_active = FALSE WHERE username = 'ana'").await;
     let again = boss.put(&address(&first), &first).await;
     assert_eq!(again.status, StatusCode::OK, "an owner who stays needs no check: {}", again.body);
 }
@@ -315,7 +315,7 @@ async fn an_owner_is_an_active_user() {
     let site = Site::new().await;
     let boss = site.client("boss");
     let own = boss.order("A", "1", "1").await;
-    site.execute("UPDATE accounts_user SET is_active = 0 WHERE username = 'ben'").await;
+    site.execute("UPDATE accounts_user SET is_active = FALSE WHERE username = 'ben'").await;
     for nobody in ["ben", "nobody", "ANA", "'"] {
         let refused = json!({"owner": [format!("there is no active user {nobody:?}")]});
         assert_invalid(&boss.patch(&address(&own), &json!({"owner": nobody})).await, &refused);

@@ -6,6 +6,12 @@ use std::process::Command;
 
 use super::shell::{self, Failure};
 
+/// Tells tests which PostgreSQL server to use; without it they use files of SQLite.
+const DATABASE_SERVER: &str = "WATERWAY_POSTGRES";
+
+/// The crates whose tests need a database, and this one, which starts the server.
+const DATABASE_CRATES: [&str; 4] = ["accounts", "orders", "manage", "xtask"];
+
 /// Checks the formatting of all crates.
 pub(super) fn fmt(root: &Path) -> Result<(), Failure> {
     shell::run(cargo(root).args(["fmt", "--all", "--check"]))
@@ -25,9 +31,10 @@ pub(super) fn doc(root: &Path) -> Result<(), Failure> {
 /// tests of different crates side by side.
 pub(super) fn tests(root: &Path) -> Result<(), Failure> {
     if shell::succeeds(cargo(root).args(["nextest", "--version"])) {
-        shell::run(cargo(root).args(["nextest", "run", "--workspace"]))
+        shell::run(cargo(root).args(["nextest", "run", "--workspace"]).env_remove(DATABASE_SERVER))
     } else {
-        shell::run(cargo(root).args(["test", "--workspace", "--lib", "--bins", "--tests"]))
+        let test = ["test", "--workspace", "--lib", "--bins", "--tests"];
+        shell::run(cargo(root).args(test).env_remove(DATABASE_SERVER))
     }
 }
 
@@ -43,6 +50,19 @@ pub(super) fn tests_with_python(root: &Path, python: &Path) -> Result<(), Failur
         command.args(["test", "--workspace", "--lib", "--bins", "--tests"]);
         shell::run(command.args(["--", "--ignored", "python::"]))
     }
+}
+
+/// Runs the tests of the crates that have a database, those that need this server included.
+pub(super) fn tests_on(root: &Path, server: &str) -> Result<(), Failure> {
+    let packages = DATABASE_CRATES.iter().flat_map(|name| ["-p", name]);
+    let has_nextest = shell::succeeds(cargo(root).args(["nextest", "--version"]));
+    let mut command = cargo(root);
+    if has_nextest {
+        command.args(["nextest", "run", "--run-ignored", "all"]).args(packages);
+    } else {
+        command.args(["test", "--lib", "--bins", "--tests"]).args(packages).args(["--", "--include-ignored"]);
+    }
+    shell::run(command.env(DATABASE_SERVER, server))
 }
 
 /// Runs the examples in the docs.

@@ -3,6 +3,7 @@
 mod browser;
 mod cargo;
 mod interop;
+mod postgres;
 mod server;
 mod shell;
 mod summary;
@@ -39,6 +40,8 @@ enum Step {
     Doc,
     /// The unit and integration tests of all crates.
     Tests,
+    /// The tests of what has a database once more, on PostgreSQL.
+    Postgres,
     /// The examples in the docs.
     Doctests,
     /// The unit tests of the browser modules.
@@ -56,6 +59,7 @@ impl Step {
             Self::Clippy => "clippy",
             Self::Doc => "doc",
             Self::Tests => "tests",
+            Self::Postgres => "postgres",
             Self::Doctests => "doctests",
             Self::Web => "web",
             Self::Interop => "interop",
@@ -68,6 +72,7 @@ impl Step {
         match self {
             Self::Fmt | Self::Clippy | Self::Doc | Self::Doctests => &[],
             Self::Tests => &[tools::REDIS],
+            Self::Postgres => &[tools::POSTGRES, tools::INITDB],
             Self::Web => &[tools::NODE],
             Self::Interop => &[tools::REDIS, tools::PYTHON],
             Self::Browser => &[tools::NODE, tools::NPM, tools::CHROMIUM],
@@ -80,6 +85,7 @@ impl Step {
             Self::Clippy => cargo::clippy(root),
             Self::Doc => cargo::doc(root),
             Self::Tests => cargo::tests(root),
+            Self::Postgres => postgres::tests(root),
             Self::Doctests => cargo::doctests(root),
             Self::Web => web::unit_tests(root),
             Self::Interop => interop::tests(root),

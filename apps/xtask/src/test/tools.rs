@@ -2,7 +2,8 @@
 //! name in `Step::tools`.
 
 use std::env;
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
+use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::process::Command;
@@ -24,6 +25,14 @@ pub(super) const REDIS: Tool = Tool { programs: &["redis-server"], package: "red
 /// environment needs.
 pub(super) const PYTHON: Tool =
     Tool { programs: &["python3"], package: "python3-venv", works: &["-m", "ensurepip", "--version"] };
+
+/// The second database.
+pub(super) const POSTGRES: Tool = Tool { programs: &["postgres"], package: "postgresql", works: &[] };
+/// Makes the folder in which that one keeps its data.
+pub(super) const INITDB: Tool = Tool { programs: &["initdb"], package: "postgresql", works: &[] };
+
+/// Where Debian puts programs that are not on the search path: a folder for each version of PostgreSQL.
+const VERSIONS: &str = "/usr/lib/postgresql";
 
 /// A program and the Debian package that holds it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -76,8 +85,13 @@ pub(super) fn ensure(tools: &[Tool]) -> Result<(), Failure> {
     tools.iter().try_for_each(|tool| tool.path().map(drop))
 }
 
-fn search_path() -> std::ffi::OsString {
-    env::var_os("PATH").unwrap_or_default()
+/// Where programs are looked for, in this order.
+fn search_path() -> OsString {
+    let path = env::var_os("PATH").unwrap_or_default();
+    let versions = fs::read_dir(VERSIONS).into_iter().flatten().flatten();
+    let folders = env::split_paths(&path).chain(versions.map(|version| version.path().join("bin")));
+    // Only a folder with a colon in its name cannot be part of a path, and none of these has one.
+    env::join_paths(folders).unwrap_or(path)
 }
 
 /// The tools that are not there, each once.
@@ -121,8 +135,6 @@ fn missing(tools: &[Tool]) -> Failure {
 
 #[cfg(test)]
 mod tests {
-    use std::fs;
-
     use super::*;
 
     #[test]
