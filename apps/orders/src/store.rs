@@ -202,3 +202,60 @@ async fn owner(tx: &mut Transaction, username: &str) -> Result<i64, StoreError> 
     let row = find.fetch_optional(tx).await?.ok_or_else(|| StoreError::NoSuchOwner(username.to_owned()))?;
     Ok(row.get("id")?)
 }
+
+#[cfg(test)]
+mod tests {
+    use accounts::testing::TestDatabase;
+    use accounts::{Accounts, NewUser, Settings};
+    use routing::User;
+
+    use super::*;
+
+    const WRITERS: i64 = 8;
+    const WRITES: i64 = 10;
+
+    fn priced(price: i64) -> Draft {
+        Draft {
+            instrument: Some("A".to_owned()),
+            quantity: Some(1.into()),
+            price: Some(price.into()),
+            ..Draft::default()
+        }
+    }
+
+    /// Gives an order one price after the other, all different from those of other writers.
+    async fn reprice(db: Db, id: i64, writer: i64) -> Vec<Written> {
+        let mut written = Vec::new();
+        for nth in 0..WRITES {
+            let draft = priced(writer * WRITES + nth);
+            written.push(write(&db, Write::Update { id, seen_by: Visible::All, draft }).await.unwrap());
+        }
+        written
+    }
+
+    /// Writes without the lock of [`Orders`](crate::Orders), as several processes do.
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn of_many_writers_each_sees_what_the_one_before_it_wrote() {
+        let database = TestDatabase::new();
+        let db = database.open().await;
+        accounts::migrate(&db, &[accounts::MIGRATIONS, crate::MIGRATIONS]).await.unwrap();
+        let accounts = Accounts::new(db.clone(), Settings::default()).unwrap();
+        let ana =
+            NewUser { username: "ana", email: "", password: "pw", is_staff: false, is_superuser: false };
+        let owner_id = accounts.create_user(ana).await.unwrap().id();
+        let first = write(&db, Write::Create { owner_id, draft: priced(-1) }).await.unwrap();
+        let id = first.after.as_ref().unwrap().id;
+
+        let writers = (0..WRITERS).map(|writer| tokio::spawn(reprice(db.clone(), id, writer)));
+        let mut all = vec![first];
+        for writer in writers.collect::<Vec<_>>() {
+            all.extend(writer.await.unwrap());
+        }
+        all.sort_by_key(|written| written.revision);
+        assert_eq!(all.len(), usize::try_from(1 + WRITERS * WRITES).unwrap());
+        for (nth, pair) in all.windows(2).enumerate() {
+            assert_eq!(pair[0].revision + 1, pair[1].revision);
+            assert_eq!(pair[0].after, pair[1].before, "write {nth}");
+        }
+    }
+}

@@ -9,8 +9,8 @@ use super::shell::{self, Failure};
 /// Tells tests which PostgreSQL server to use; without it they use files of SQLite.
 const DATABASE_SERVER: &str = "WATERWAY_POSTGRES";
 
-/// The crates whose tests need a database, and this one, which starts the server.
-const DATABASE_CRATES: [&str; 4] = ["accounts", "orders", "manage", "xtask"];
+/// The crates whose tests need a database.
+const DATABASE_CRATES: [&str; 3] = ["accounts", "orders", "manage"];
 
 /// Checks the formatting of all crates.
 pub(super) fn fmt(root: &Path) -> Result<(), Failure> {
@@ -54,13 +54,17 @@ pub(super) fn tests_with_python(root: &Path, python: &Path) -> Result<(), Failur
 
 /// Runs the tests of the crates that have a database, those that need this server included.
 pub(super) fn tests_on(root: &Path, server: &str) -> Result<(), Failure> {
-    let packages = DATABASE_CRATES.iter().flat_map(|name| ["-p", name]);
-    let has_nextest = shell::succeeds(cargo(root).args(["nextest", "--version"]));
     let mut command = cargo(root);
-    if has_nextest {
-        command.args(["nextest", "run", "--run-ignored", "all"]).args(packages);
+    if shell::succeeds(cargo(root).args(["nextest", "--version"])) {
+        // The whole workspace is what was built for the step before. Of its tests these are run, and our own of the
+        // server.
+        let crates = DATABASE_CRATES.map(|name| format!("package({name})")).join(" + ");
+        let filter = format!("{crates} + test(/^test::postgres::/)");
+        command.args(["nextest", "run", "--workspace", "--run-ignored", "all", "-E", &filter]);
     } else {
-        command.args(["test", "--lib", "--bins", "--tests"]).args(packages).args(["--", "--include-ignored"]);
+        command.args(["test", "--lib", "--bins", "--tests"]);
+        command.args(DATABASE_CRATES.iter().flat_map(|name| ["-p", name]));
+        command.args(["--", "--include-ignored"]);
     }
     shell::run(command.env(DATABASE_SERVER, server))
 }

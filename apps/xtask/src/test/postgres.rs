@@ -72,7 +72,7 @@ impl Postgres {
     fn wait_until_ready(&mut self) -> Result<(), Failure> {
         let deadline = Instant::now() + READY_WITHIN;
         // It takes connections a little before it takes commands, so its own word is waited for.
-        while !self.log().contains(READY) {
+        while !self.is_ready() {
             let has_ended = shell::wait(&mut self.keeper, Duration::ZERO)?.is_some();
             if has_ended || Instant::now() >= deadline {
                 self.show_log();
@@ -85,11 +85,11 @@ impl Postgres {
     }
 
     fn show_log(&self) {
-        println!("--- the log of PostgreSQL at {}\n{}---", self.address, self.log());
+        server::show_end(&self.folder.path().join(LOG), self.address);
     }
 
-    fn log(&self) -> String {
-        fs::read_to_string(self.folder.path().join(LOG)).unwrap_or_default()
+    fn is_ready(&self) -> bool {
+        fs::read_to_string(self.folder.path().join(LOG)).is_ok_and(|log| log.contains(READY))
     }
 }
 

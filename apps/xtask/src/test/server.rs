@@ -88,14 +88,7 @@ impl Server {
 
     /// Prints the end of the server's log.
     pub(super) fn show_log(&self) {
-        let text = fs::read(&self.log).unwrap_or_default();
-        let text = String::from_utf8_lossy(&text);
-        let lines: Vec<&str> = text.lines().collect();
-        println!("--- the last lines of the log of the server at {}", self.address);
-        for line in &lines[lines.len().saturating_sub(LOG_LINES)..] {
-            println!("{line}");
-        }
-        println!("---");
+        show_end(&self.log, self.address);
     }
 
     fn failure(&self, what: String) -> Failure {
@@ -111,6 +104,18 @@ impl Drop for Server {
         drop(self.child.kill());
         drop(self.child.wait());
     }
+}
+
+/// Prints the last lines of the log of the server at an address.
+pub(super) fn show_end(log: &Path, address: SocketAddr) {
+    let text = fs::read(log).unwrap_or_default();
+    let text = String::from_utf8_lossy(&text);
+    let lines: Vec<&str> = text.lines().collect();
+    println!("--- the last lines of the log of the server at {address}");
+    for line in &lines[lines.len().saturating_sub(LOG_LINES)..] {
+        println!("{line}");
+    }
+    println!("---");
 }
 
 /// The status of the answer to a plain GET.
