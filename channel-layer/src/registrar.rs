@@ -15,7 +15,7 @@ use tokio::sync::Notify;
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 
 use crate::hub::Hub;
-use crate::{GroupName, LayerError};
+use crate::{ChannelName, GroupName, LayerError};
 
 /// How long somebody waits for a join until the backend counts as away.
 const JOIN_TIMEOUT: Duration = Duration::from_secs(3);
@@ -106,8 +106,23 @@ impl Registrar {
         registrar
     }
 
+    /// Makes a mailbox of this process a member, here and, with the first of a group, at the backend.
+    pub(crate) async fn add(&self, group: &GroupName, channel: &ChannelName) -> Result<(), LayerError> {
+        let is_new = self.hub.group_add(group, channel)?;
+        if !self.hub.has_group(group) {
+            // The mailbox is gone, and with it the membership.
+            return Ok(());
+        }
+        let joined = self.joined(group).await;
+        // A membership that could only not be renewed is kept: it is joined again when the backend is back.
+        if joined.is_err() && is_new {
+            self.hub.group_discard(group, channel);
+        }
+        joined
+    }
+
     /// Waits until the process has joined a group that has members here.
-    pub(crate) async fn joined(&self, group: &GroupName) -> Result<(), LayerError> {
+    async fn joined(&self, group: &GroupName) -> Result<(), LayerError> {
         let deadline = Instant::now() + JOIN_TIMEOUT;
         let host = self.memberships.host(group);
         let Err(failures) = self.state.lock().is_joined(group, host) else { return Ok(()) };

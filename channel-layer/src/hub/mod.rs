@@ -118,6 +118,17 @@ impl Hub {
         }
     }
 
+    /// What was decoded of bytes from a backend; bytes that are no message are logged with where they stood, counted,
+    /// and dropped.
+    pub(crate) fn readable<T>(&self, place: &str, decoded: Result<T, LayerError>) -> Option<T> {
+        decoded
+            .inspect_err(|cause| {
+                tracing::warn!(%cause, place, "a message in Redis cannot be read: it was dropped");
+                count(&self.losses.undecodable, 1);
+            })
+            .ok()
+    }
+
     /// Counts a loss of another kind.
     pub(crate) fn counters(&self) -> &LossCounters {
         &self.losses

@@ -147,18 +147,8 @@ impl ChannelLayer for RedisLayer {
         if !core.hub().is_ours(channel) {
             return core.add_member(group, channel).await;
         }
-        let is_new = core.hub().group_add(group, channel)?;
-        if !core.hub().has_group(group) {
-            // The mailbox is gone, and with it the membership.
-            return Ok(());
-        }
         self.poll(&core.own_remote());
-        let joined = self.inner.registrar.joined(group).await;
-        // A membership that could only not be renewed is kept: it is joined again when Redis is back.
-        if joined.is_err() && is_new {
-            core.hub().group_discard(group, channel);
-        }
-        joined
+        self.inner.registrar.add(group, channel).await
     }
 
     async fn group_discard(&self, group: &GroupName, channel: &ChannelName) -> Result<(), LayerError> {

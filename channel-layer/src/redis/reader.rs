@@ -6,10 +6,10 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use redis::cmd;
 use tokio::sync::{mpsc, oneshot};
 
 use super::core::Core;
+use super::receiver;
 use super::shard::Shard;
 use crate::losses::count;
 use crate::{ChannelName, LayerError, Message};
@@ -144,33 +144,18 @@ async fn pop(
 ) -> Result<Option<Popped>, LayerError> {
     let mut connection = shard.blocking().await?;
     let wait = if is_only { WAIT } else { TURN };
-    let mut pop = cmd("BZPOPMIN");
-    pop.arg(core.queue_key(channel)).arg(wait.as_secs_f64());
-    let answer = pop.query_async::<Option<(String, Vec<u8>, f64)>>(&mut connection);
-    let popped = match tokio::time::timeout(wait + Duration::from_secs(3), answer).await {
-        Ok(Ok(popped)) => popped,
-        Ok(Err(error)) => {
-            drop(deadpool_redis::Connection::take(connection));
-            return Err(super::shard::unavailable(&error));
-        }
-        Err(_) => {
-            drop(deadpool_redis::Connection::take(connection));
-            return Err(LayerError::Unavailable("Redis does not answer".to_owned()));
-        }
+    let key = core.queue_key(channel);
+    let popped = match receiver::pop(&key, wait, &mut connection).await {
+        Ok(popped) => popped,
+        Err(error) => return Err(receiver::broken(connection, &error)),
     };
-    let Some((key, body, score)) = popped else { return Ok(None) };
+    let Some((body, score)) = popped else { return Ok(None) };
     if core.is_expired(score) {
         count(&core.hub().counters().expired, 1);
         return Ok(None);
     }
-    match core.codec().decode(&body.clone().into()) {
-        Ok((message, _)) => Ok(Some(Popped { message, body, score, shard: Arc::clone(shard) })),
-        Err(cause) => {
-            tracing::warn!(%cause, key, "a message in Redis cannot be read: it was dropped");
-            count(&core.hub().counters().undecodable, 1);
-            Ok(None)
-        }
-    }
+    let decoded = core.hub().readable(&key, core.codec().decode(&body.clone().into()));
+    Ok(decoded.map(|(message, _)| Popped { message, body, score, shard: Arc::clone(shard) }))
 }
 
 /// Gives a message to the first in line who still waits, or back to Redis.

@@ -27,7 +27,7 @@ const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
 /// A message as it stood in the queue, and its score.
-type Entry = (Vec<u8>, f64);
+pub(super) type Entry = (Vec<u8>, f64);
 
 /// Receives what comes to one queue of this process on one host.
 pub(crate) async fn poll(core: Arc<Core>, shard: Arc<Shard>, key: String, registrar: Weak<Registrar>) {
@@ -67,7 +67,7 @@ async fn connected(
             // Redis may have lost our memberships, and what was sent meanwhile.
             registrar.upgrade().inspect(|registrar| registrar.rejoin_all());
         }
-        match wait(key, &mut connection).await {
+        match pop(key, WAIT, &mut connection).await {
             Ok(Some(entry)) => deliver(core, key, entry).await,
             Ok(None) => {}
             Err(error) => return Err(broken(connection, &error)),
@@ -75,11 +75,16 @@ async fn connected(
     }
 }
 
-/// Waits for a message.
-async fn wait(key: &str, connection: &mut Connection) -> Result<Option<Entry>, RedisError> {
-    let mut wait = cmd("BZPOPMIN");
-    wait.arg(key).arg(WAIT.as_secs());
-    let first: Option<(String, Vec<u8>, f64)> = in_time(WAIT + GRACE, wait.query_async(connection)).await?;
+/// Waits so long for a message.
+pub(super) async fn pop(
+    key: &str,
+    wait: Duration,
+    connection: &mut Connection,
+) -> Result<Option<Entry>, RedisError> {
+    let mut pop = cmd("BZPOPMIN");
+    // As text, whole seconds have no point, which Redis 5 would refuse.
+    pop.arg(key).arg(wait.as_secs_f64().to_string());
+    let first: Option<(String, Vec<u8>, f64)> = in_time(wait + GRACE, pop.query_async(connection)).await?;
     Ok(first.map(|(_, body, score)| (body, score)))
 }
 
@@ -109,7 +114,7 @@ async fn in_time<T>(
 }
 
 /// A connection that failed is not given back to the pool.
-fn broken(connection: Connection, error: &RedisError) -> LayerError {
+pub(super) fn broken(connection: Connection, error: &RedisError) -> LayerError {
     drop(Connection::take(connection));
     super::shard::unavailable(error)
 }
@@ -121,20 +126,14 @@ fn entries(value: redis::Value) -> Result<Vec<Entry>, RedisError> {
 
 /// Hands one message to those it names.
 async fn deliver(core: &Core, key: &str, (body, score): Entry) {
-    let (message, names) = match core.codec().decode(&body.into()) {
-        Ok(decoded) => decoded,
-        Err(cause) => {
-            tracing::warn!(%cause, key, "a message in Redis cannot be read: it was dropped");
-            count(&core.hub().counters().undecodable, 1);
-            return;
-        }
-    };
+    let Some((message, names)) = core.hub().readable(key, core.codec().decode(&body.into())) else { return };
     if names.is_empty() {
         count(&core.hub().counters().unroutable, 1);
     }
+    let is_expired = core.is_expired(score);
     for name in &names {
         let group = core.group_of(name);
-        if core.is_expired(score) {
+        if is_expired {
             core.hub().miss_expired(group.as_ref(), name);
             continue;
         }

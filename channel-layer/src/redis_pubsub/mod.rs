@@ -153,17 +153,7 @@ impl ChannelLayer for RedisPubSubLayer {
         if channel.is_process_specific() && !self.hub().is_ours(channel) {
             return Err(LayerError::NotReceivable(channel.clone()));
         }
-        let is_new = self.hub().group_add(group, channel)?;
-        if !self.hub().has_group(group) {
-            // The mailbox is gone, and with it the membership.
-            return Ok(());
-        }
-        let joined = self.inner.registrar.joined(group).await;
-        // A membership that could only not be renewed is kept: it is joined again when Redis is back.
-        if joined.is_err() && is_new {
-            self.hub().group_discard(group, channel);
-        }
-        joined
+        self.inner.registrar.add(group, channel).await
     }
 
     async fn group_discard(&self, group: &GroupName, channel: &ChannelName) -> Result<(), LayerError> {
@@ -233,14 +223,7 @@ impl Memberships for Hosts {
 #[async_trait]
 impl Hearer for Wire {
     async fn hear(&self, topic: &str, body: Bytes) {
-        let message = match self.codec.decode_plain(&body) {
-            Ok(message) => message,
-            Err(cause) => {
-                tracing::warn!(%cause, topic, "a message from Redis cannot be read: it was dropped");
-                count(&self.hub.counters().undecodable, 1);
-                return;
-            }
-        };
+        let Some(message) = self.hub.readable(topic, self.codec.decode_plain(&body)) else { return };
         // A hub that is closed, or a channel that is full (which is counted), has nobody to tell.
         if let Some(group) = self.keys.group_of(topic) {
             let _ = self.hub.group_send(&group, &message).await;
