@@ -1,7 +1,8 @@
 //! Brings the tables of all apps up to date, as `manage migrate` does in Django: each app numbers its own steps, and
 //! one table remembers which were taken.
 
-use crate::db::script;
+use routing::consumers::db::script;
+
 use crate::time::unix_seconds;
 use crate::{Db, Dialect, query};
 

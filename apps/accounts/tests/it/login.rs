@@ -1,6 +1,6 @@
 //! The login and logout pages.
 
-use accounts::{Db, Settings};
+use accounts::Settings;
 use axum::http::StatusCode;
 
 use crate::site::{PASSWORD, Site, login_form};
@@ -115,10 +115,7 @@ async fn forms_are_limited() {
 async fn without_a_database_nothing_is_told() {
     let site = Site::new().await;
     let cookie = site.log_in().await;
-    match &site.db {
-        Db::Sqlite(pool) => pool.close().await,
-        Db::Postgres(pool) => pool.close().await,
-    }
+    site.db.close().await;
     for answer in [
         site.post(LOGIN, &[], &login_form(PASSWORD)).await,
         site.get("/accounts/whoami/", &[("cookie", &cookie)]).await,

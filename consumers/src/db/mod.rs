@@ -1,28 +1,31 @@
 //! The database that all apps share, opened one way, whichever of the two it is.
 
+mod commits;
 mod postgres;
 mod query;
 mod sqlite;
+pub mod testing;
 mod value;
 
 use std::time::Duration;
 
 use sqlx::{Error, PgPool, Postgres, Sqlite, SqlitePool};
 
-pub(crate) use query::script;
-pub use query::{Query, Row, Target, query};
+pub use commits::Commits;
+
+pub use query::{Query, Row, Target, query, script};
 pub use value::Arg;
 
 /// How long a request waits for a connection, or for another program's lock, before it fails.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// A pool of connections to the database; cheap to clone. Statements are made with [`query`](crate::query) and run on
+/// A pool of connections to the database; cheap to clone. Statements are made with [`query`] and run on
 /// either.
 ///
 /// ```no_run
 /// # async fn f() -> Result<(), Box<dyn std::error::Error>> {
-/// let db = accounts::Db::open("sqlite:waterway.db").await?;
-/// let users = accounts::query("SELECT count(*) AS users FROM accounts_user WHERE is_staff = $1").bind(true);
+/// let db = consumers::db::Db::open("sqlite:waterway.db").await?;
+/// let users = consumers::db::query("SELECT count(*) AS users FROM accounts_user WHERE is_staff = $1").bind(true);
 /// let users: i64 = users.fetch_one(&db).await?.get("users")?;
 /// # Ok(())
 /// # }
@@ -30,16 +33,35 @@ const PATIENCE: Duration = Duration::from_secs(5);
 #[derive(Debug, Clone)]
 pub enum Db {
     /// A file.
-    Sqlite(SqlitePool),
+    Sqlite(SqliteDb),
     /// A server.
     Postgres(PgPool),
+}
+
+/// A SQLite file: its connections, and who wants to know when one of them commits.
+#[derive(Debug, Clone)]
+pub struct SqliteDb {
+    pub(crate) pool: SqlitePool,
+    pub(crate) commits: Commits,
+}
+
+impl From<SqlitePool> for Db {
+    fn from(pool: SqlitePool) -> Self {
+        Self::Sqlite(SqliteDb { pool, commits: Commits::default() })
+    }
+}
+
+impl From<PgPool> for Db {
+    fn from(pool: PgPool) -> Self {
+        Self::Postgres(pool)
+    }
 }
 
 /// A transaction; dropped without [`commit`](Self::commit), nothing of it is left.
 #[derive(Debug)]
 pub enum Transaction {
     /// On SQLite.
-    Sqlite(sqlx::Transaction<'static, Sqlite>),
+    Sqlite(sqlx::Transaction<'static, Sqlite>, Commits),
     /// On PostgreSQL.
     Postgres(sqlx::Transaction<'static, Postgres>),
 }
@@ -118,7 +140,7 @@ impl Db {
         }
         let path = address.strip_prefix("sqlite:").map(|rest| rest.strip_prefix("//").unwrap_or(rest));
         match path.filter(|path| !path.is_empty() && *path != ":memory:" && !path.contains('?')) {
-            Some(path) => Ok(Self::Sqlite(sqlite::open(address, path).await?)),
+            Some(path) => Ok(sqlite::open(address, path).await?.into()),
             None => Err(DbError::unknown(address)),
         }
     }
@@ -132,13 +154,21 @@ impl Db {
         }
     }
 
+    /// Closes all connections; what is asked later fails.
+    pub async fn close(&self) {
+        match self {
+            Self::Sqlite(db) => db.pool.close().await,
+            Self::Postgres(pool) => pool.close().await,
+        }
+    }
+
     /// Starts a transaction that reads, all of it from one moment.
     ///
     /// # Errors
     /// As the database says.
     pub async fn begin_read(&self) -> Result<Transaction, Error> {
         Ok(match self {
-            Self::Sqlite(pool) => Transaction::Sqlite(pool.begin().await?),
+            Self::Sqlite(db) => Transaction::Sqlite(db.pool.begin().await?, db.commits.clone()),
             Self::Postgres(pool) => {
                 let begin = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
                 Transaction::Postgres(pool.begin_with(begin).await?)
@@ -156,7 +186,10 @@ impl Db {
     /// As the database says, for example that the lock was not free within 5 seconds.
     pub async fn begin_write(&self) -> Result<Transaction, Error> {
         Ok(match self {
-            Self::Sqlite(pool) => Transaction::Sqlite(pool.begin_with("BEGIN IMMEDIATE").await?),
+            Self::Sqlite(db) => {
+                let transaction = db.pool.begin_with("BEGIN IMMEDIATE").await?;
+                Transaction::Sqlite(transaction, db.commits.clone())
+            }
             Self::Postgres(pool) => {
                 let begin = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE";
                 Transaction::Postgres(pool.begin_with(begin).await?)
@@ -172,7 +205,11 @@ impl Transaction {
     /// As the database says; nothing of it is left then, unless the connection broke on the answer's way.
     pub async fn commit(self) -> Result<(), Error> {
         match self {
-            Self::Sqlite(inner) => inner.commit().await,
+            Self::Sqlite(inner, commits) => {
+                inner.commit().await?;
+                commits.tell();
+                Ok(())
+            }
             Self::Postgres(inner) => inner.commit().await,
         }
     }
@@ -181,7 +218,7 @@ impl Transaction {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::TestDatabase;
+    use crate::db::testing::TestDatabase;
 
     async fn count(target: impl Into<Target<'_>> + Send) -> i64 {
         query("SELECT count(*) AS n FROM t").fetch_one(target).await.unwrap().get("n").unwrap()

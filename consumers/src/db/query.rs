@@ -6,11 +6,11 @@ use sqlx::postgres::PgRow;
 use sqlx::sqlite::SqliteRow;
 use sqlx::{
     Decode, Error, PgConnection, PgPool, Postgres, Row as _, SqlSafeStr, SqlStr, Sqlite, SqliteConnection,
-    SqlitePool, Type,
+    Type,
 };
 
 use super::value::{self, Arg};
-use super::{Db, Transaction};
+use super::{Db, SqliteDb, Transaction};
 
 /// A statement with its arguments; made by [`query`].
 #[derive(Debug)]
@@ -30,7 +30,7 @@ pub fn query(sql: impl SqlSafeStr) -> Query {
 #[non_exhaustive]
 pub enum Target<'c> {
     /// Any connection to SQLite.
-    SqlitePool(&'c SqlitePool),
+    SqlitePool(&'c SqliteDb),
     /// This connection to SQLite.
     Sqlite(&'c mut SqliteConnection),
     /// Any connection to PostgreSQL.
@@ -42,7 +42,7 @@ pub enum Target<'c> {
 impl<'c> From<&'c Db> for Target<'c> {
     fn from(db: &'c Db) -> Self {
         match db {
-            Db::Sqlite(pool) => Self::SqlitePool(pool),
+            Db::Sqlite(db) => Self::SqlitePool(db),
             Db::Postgres(pool) => Self::PostgresPool(pool),
         }
     }
@@ -51,7 +51,7 @@ impl<'c> From<&'c Db> for Target<'c> {
 impl<'c> From<&'c mut Transaction> for Target<'c> {
     fn from(transaction: &'c mut Transaction) -> Self {
         match transaction {
-            Transaction::Sqlite(inner) => Self::Sqlite(inner),
+            Transaction::Sqlite(inner, _) => Self::Sqlite(inner),
             Transaction::Postgres(inner) => Self::Postgres(inner),
         }
     }
@@ -72,7 +72,9 @@ impl Query {
         let Self { sql, args } = self;
         Ok(match target.into() {
             Target::SqlitePool(on) => {
-                sqlx::query_with(sql, value::for_sqlite(args)?).execute(on).await?.rows_affected()
+                let done = sqlx::query_with(sql, value::for_sqlite(args)?).execute(&on.pool).await?;
+                on.commits.tell();
+                done.rows_affected()
             }
             Target::Sqlite(on) => {
                 sqlx::query_with(sql, value::for_sqlite(args)?).execute(on).await?.rows_affected()
@@ -94,7 +96,12 @@ impl Query {
         let Self { sql, args } = self;
         Ok(match target.into() {
             Target::SqlitePool(on) => {
-                sqlite_rows(sqlx::query_with(sql, value::for_sqlite(args)?).fetch_all(on).await?)
+                let may_write = !sql.as_str().trim_start().starts_with("SELECT");
+                let rows = sqlx::query_with(sql, value::for_sqlite(args)?).fetch_all(&on.pool).await?;
+                if may_write {
+                    on.commits.tell();
+                }
+                sqlite_rows(rows)
             }
             Target::Sqlite(on) => {
                 sqlite_rows(sqlx::query_with(sql, value::for_sqlite(args)?).fetch_all(on).await?)
@@ -182,10 +189,17 @@ impl Row {
 }
 
 /// Runs several statements that take no arguments.
-pub(crate) async fn script(target: impl Into<Target<'_>> + Send, sql: &'static str) -> Result<(), Error> {
+///
+/// # Errors
+/// The first statement that fails, as the database says; those before it were run.
+pub async fn script(target: impl Into<Target<'_>> + Send, sql: impl SqlSafeStr) -> Result<(), Error> {
     let script = sqlx::raw_sql(sql);
     match target.into() {
-        Target::SqlitePool(on) => script.execute(on).await.map(drop),
+        Target::SqlitePool(on) => {
+            script.execute(&on.pool).await?;
+            on.commits.tell();
+            Ok(())
+        }
         Target::Sqlite(on) => script.execute(on).await.map(drop),
         Target::PostgresPool(on) => script.execute(on).await.map(drop),
         Target::Postgres(on) => script.execute(on).await.map(drop),

@@ -51,7 +51,7 @@ mod tests {
     #[tokio::test]
     #[ignore = "needs PostgreSQL: run `cargo xtask test`"]
     async fn a_wrong_password_and_a_missing_database_are_told_at_once() {
-        let server = std::env::var(crate::testing::SERVER).unwrap();
+        let server = std::env::var(crate::db::testing::SERVER).unwrap();
         let options: PgConnectOptions = server.parse().unwrap();
         let host = format!("{}:{}", options.get_host(), options.get_port());
         let wrong = open(&format!("postgres://{}:wr0ng@{host}/postgres", options.get_username())).await;
@@ -66,7 +66,7 @@ mod tests {
     #[tokio::test]
     #[ignore = "needs PostgreSQL: run `cargo xtask test`"]
     async fn nobody_waits_for_a_connection_or_a_lock_for_ever() {
-        let pool = open(&std::env::var(crate::testing::SERVER).unwrap()).await.unwrap();
+        let pool = open(&std::env::var(crate::db::testing::SERVER).unwrap()).await.unwrap();
         let timeout: String = sqlx::query_scalar("SHOW lock_timeout").fetch_one(&pool).await.unwrap();
         assert_eq!(timeout, "5s");
         assert_eq!(pool.options().get_max_connections(), CONNECTIONS);

@@ -153,8 +153,8 @@ fn undecodable(column: &str, error: impl std::error::Error + Send + Sync + 'stat
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::query;
-    use crate::testing::TestDatabase;
+    use crate::db::query;
+    use crate::db::testing::TestDatabase;
 
     #[tokio::test]
     async fn every_value_comes_back_as_it_went() {
