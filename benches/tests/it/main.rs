@@ -1,8 +1,9 @@
-//! The fan-out server itself, as a program: two of them on one real Redis are one server.
+//! The programs of this crate, on one real Redis: two fan-out servers are one server, and what needs Python.
 
 #[cfg(test)]
 mod python;
 #[path = "../../../channel-layer/tests/it/redis_server.rs"]
 #[expect(dead_code, reason = "other tests hurt the server in more ways")]
 mod redis_server;
+mod server;
 mod two_processes;

@@ -1,58 +1,13 @@
 //! What is said to one process reaches the sockets of both, all of it and in order.
 
-use std::process::{Child, Command};
-use std::time::{Duration, Instant};
-
 use futures_util::{SinkExt, StreamExt};
-use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::Message;
-use tokio_tungstenite::{WebSocketStream, client_async};
 
 use crate::redis_server::RedisServer;
+use crate::server::{PATIENCE, Server, Socket};
 
 const SOCKETS: usize = 500;
 const MESSAGES: usize = 50;
-
-/// How long anything may take.
-const PATIENCE: Duration = Duration::from_secs(30);
-
-type Socket = WebSocketStream<TcpStream>;
-
-struct FanOut {
-    child: Child,
-    host: String,
-}
-
-impl FanOut {
-    fn start(layer: &str) -> Self {
-        let free = std::net::TcpListener::bind("127.0.0.1:0").and_then(|free| free.local_addr());
-        let free = free.expect("loopback has free ports");
-        let mut command = Command::new(env!("CARGO_BIN_EXE_fan-out"));
-        command.args(["--port", &free.port().to_string(), "--layer", layer]);
-        Self { child: command.spawn().expect("the server was built with the test"), host: free.to_string() }
-    }
-
-    async fn open(&self) -> Socket {
-        let deadline = Instant::now() + PATIENCE;
-        loop {
-            match TcpStream::connect(&self.host).await {
-                Ok(stream) => {
-                    let opened = client_async(format!("ws://{}/", self.host), stream).await;
-                    break opened.expect("the server takes sockets").0;
-                }
-                Err(_) => assert!(Instant::now() < deadline, "the server does not listen"),
-            }
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-    }
-}
-
-impl Drop for FanOut {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
 
 /// The texts that a socket gets until it has as many as were sent.
 async fn heard(mut socket: Socket) -> Vec<String> {
@@ -68,7 +23,7 @@ async fn heard(mut socket: Socket) -> Vec<String> {
 }
 
 async fn everyone_hears_everything(layer: &str) {
-    let servers = [FanOut::start(layer), FanOut::start(layer)];
+    let servers = [Server::fan_out(layer), Server::fan_out(layer)];
     let mut hearing = tokio::task::JoinSet::new();
     for server in &servers {
         for _ in 0..SOCKETS {

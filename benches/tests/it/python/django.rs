@@ -1,90 +1,41 @@
 //! A Django Channels site, served by uvicorn, and our fan-out server on one Redis: sockets of both are members of one
 //! group, and what one says all hear.
 
-use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
-use std::process::{Child, Command};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use futures_util::{SinkExt, StreamExt};
-use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::Message;
-use tokio_tungstenite::{WebSocketStream, client_async};
 
 use crate::redis_server::RedisServer;
-
-/// How long anything may take.
-const PATIENCE: Duration = Duration::from_secs(30);
+use crate::server::{PATIENCE, Server, Socket};
 
 const SOCKETS: usize = 5;
 const ROUNDS: usize = 20;
 
-type Socket = WebSocketStream<TcpStream>;
-
-/// A server that is killed with the test.
-struct Server {
-    child: Child,
-    address: SocketAddr,
+/// The site of the interop tests, served by uvicorn.
+fn site(layer: &str, redis: &str) -> Server {
+    let python = std::env::var_os("WATERWAY_PYTHON")
+        .expect("WATERWAY_PYTHON is a Python with Channels: run `cargo xtask test --only interop`");
+    let site = Path::new(env!("CARGO_MANIFEST_DIR")).join("../channel-layer/tests/python/site");
+    Server::start(|address| {
+        let mut command = Command::new(python);
+        command.args(["-m", "uvicorn", "asgi:application", "--log-level", "warning", "--app-dir"]);
+        command.arg(site).args(["--host", "127.0.0.1", "--port", &address.port().to_string()]);
+        command.args(["--lifespan", "off"]).env("SITE_LAYER", layer).env("SITE_REDIS", redis);
+        // Compiled modules would lie in the repository.
+        command.env("PYTHONDONTWRITEBYTECODE", "1");
+        command
+    })
 }
 
-impl Server {
-    fn start(command: impl FnOnce(SocketAddr) -> Command) -> Self {
-        let free = TcpListener::bind("127.0.0.1:0").and_then(|free| free.local_addr());
-        let address = free.expect("loopback has free ports");
-        let child = command(address).spawn().expect("the program is installed");
-        Self { child, address }
+async fn sockets(server: &Server) -> Vec<Socket> {
+    let mut sockets = Vec::new();
+    for _ in 0..SOCKETS {
+        sockets.push(server.open().await);
     }
-
-    fn fan_out(layer: &str) -> Self {
-        Self::start(|address| {
-            let mut command = Command::new(env!("CARGO_BIN_EXE_fan-out"));
-            command.args(["--port", &address.port().to_string(), "--layer", layer]);
-            command
-        })
-    }
-
-    fn django(layer: &str, redis: &str) -> Self {
-        let python = std::env::var_os("WATERWAY_PYTHON")
-            .expect("WATERWAY_PYTHON is a Python with Channels: run `cargo xtask test --only interop`");
-        let site = Path::new(env!("CARGO_MANIFEST_DIR")).join("../channel-layer/tests/python/site");
-        Self::start(|address| {
-            let mut command = Command::new(python);
-            command.args(["-m", "uvicorn", "asgi:application", "--log-level", "warning", "--app-dir"]);
-            command.arg(site).args(["--host", "127.0.0.1", "--port", &address.port().to_string()]);
-            command.args(["--lifespan", "off"]).env("SITE_LAYER", layer).env("SITE_REDIS", redis);
-            // Compiled modules would lie in the repository.
-            command.env("PYTHONDONTWRITEBYTECODE", "1");
-            command
-        })
-    }
-
-    async fn sockets(&self) -> Vec<Socket> {
-        let mut sockets = Vec::new();
-        for _ in 0..SOCKETS {
-            sockets.push(self.open().await);
-        }
-        sockets
-    }
-
-    /// Opens a socket as soon as the server listens.
-    async fn open(&self) -> Socket {
-        let deadline = Instant::now() + PATIENCE;
-        loop {
-            if let Ok(stream) = TcpStream::connect(self.address).await {
-                let opened = client_async(format!("ws://{}/", self.address), stream).await;
-                return opened.expect("the server takes sockets").0;
-            }
-            assert!(Instant::now() < deadline, "nobody listens on {}", self.address);
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
+    sockets
 }
 
 /// The next text that a socket gets.
@@ -122,9 +73,9 @@ async fn until(redis: &RedisServer, question: &[&str], number: usize) {
 /// Each side speaks in turn, all hear all of it in order; then each side goes on without the other.
 async fn members_hear_each_other(layer: &str, scheme: &str, question: &[&str], members: [usize; 2]) {
     let redis = RedisServer::start();
-    let django = Server::django(layer, &redis.url());
+    let django = site(layer, &redis.url());
     let rust = Server::fan_out(&redis.url().replace("redis://", scheme));
-    let (mut there, mut here) = (django.sockets().await, rust.sockets().await);
+    let (mut there, mut here) = (sockets(&django).await, sockets(&rust).await);
     until(&redis, question, members[0] + members[1]).await;
 
     for round in 0..ROUNDS {
