@@ -6,6 +6,7 @@ import { Header } from "./header.js";
 import { latencyMs } from "./latency.js";
 import { Live } from "./live.js";
 import { Monitor } from "./monitor.js";
+import { Newest } from "./newest.js";
 import { OrdersApi } from "./orders-api.js";
 import { RunningSum } from "./sum.js";
 import { ordersTable } from "./table.js";
@@ -15,6 +16,7 @@ import { ordersTable } from "./table.js";
 
 const problem = byId("orders-problem", HTMLElement);
 const sum = new RunningSum();
+const newest = new Newest();
 const header = new Header(sum);
 const monitor = new Monitor(byId("monitor", HTMLTableElement), byId("monitor-count", HTMLElement));
 const table = await ordersTable(byId("orders", HTMLTableElement), new OrdersApi(showProblem, goToLogin));
@@ -41,6 +43,7 @@ function toggle() {
 
 function askToStart() {
   sum.starting();
+  newest.starting();
   live.send({ type: "realtime.start" });
 }
 
@@ -71,6 +74,7 @@ function started(message) {
   const outcome = sum.started(message.sum, message.revision);
   if (outcome === "again") live.start();
   if (outcome !== "live") return;
+  newest.started(message.revision);
   live.confirm();
   header.connection({ kind: "live" });
   header.sumChanged();
@@ -85,8 +89,8 @@ function orderChanged(event) {
   header.latency(latency);
   monitor.event(event, latency);
   if (sum.changed(event)) header.sumChanged();
-  if (event.action === "update") table.rowChanged(event.order);
-  else table.reload();
+  if (event.action !== "update") table.reload();
+  else if (newest.isNews(event.order.id, event.revision)) table.rowChanged(event.order);
 }
 
 async function isLoggedIn() {

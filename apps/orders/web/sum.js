@@ -1,16 +1,22 @@
 // The running sum of quantity × price: a start value from the server, then one delta per event.
-// The server's revision decides what is already in the start value, so that nothing counts twice.
+// The server's revision decides what is already in the start value, so that nothing counts twice. Each process tells of
+// its own writes, so revisions come about in order, but not quite; sums do not mind.
 
 import { ZERO, add, format, parse } from "./decimal.js";
 
 /** How many events may wait between the request to start and its answer. */
 const PENDING_MAX = 10_000;
+/** How many counted revisions are remembered; an event that comes so late is taken for one that came already. */
+const COUNTED_MAX = 10_000;
 
 /** @typedef {{ delta: string, revision: number }} Change */
 
 export class RunningSum {
   #sum = ZERO;
-  #revision = -1;
+  /** All revisions up to this one are in the sum, or came too late to know. */
+  #floor = -1;
+  /** Those above it that are in the sum, in the order in which they came. @type {Set<number>} */
+  #counted = new Set();
   #live = false;
   #wanted = false;
   /** Requests to start that the server has not answered yet; only the answer to the last one counts. */
@@ -19,9 +25,13 @@ export class RunningSum {
   /** @type {Change[]} */
   #pending = [];
 
-  /** @param {number} [pendingMax] how many early events are kept */
-  constructor(pendingMax = PENDING_MAX) {
+  /**
+   * @param {number} [pendingMax] how many early events are kept
+   * @param {number} [countedMax] how many counted revisions are remembered
+   */
+  constructor(pendingMax = PENDING_MAX, countedMax = COUNTED_MAX) {
     this.pendingMax = pendingMax;
+    this.countedMax = countedMax;
   }
 
   /** Whether the sum follows the database at this moment. */
@@ -55,7 +65,8 @@ export class RunningSum {
     if (!this.#wanted || this.#unanswered > 0) return "later";
     if (this.#overflowed) return "again";
     this.#sum = parse(sum);
-    this.#revision = revision;
+    this.#floor = revision;
+    this.#counted.clear();
     this.#live = true;
     const pending = this.#pending;
     this.#pending = [];
@@ -66,16 +77,16 @@ export class RunningSum {
   /**
    * Counts one event, unless its revision is in the sum already.
    * @param {Change} change
-   * @returns {boolean} whether the sum moved on
+   * @returns {boolean} whether it was counted
    */
   changed(change) {
     if (!this.#live) {
       this.#keep(change);
       return false;
     }
-    if (change.revision <= this.#revision) return false;
+    if (change.revision <= this.#floor || this.#counted.has(change.revision)) return false;
     this.#sum = add(this.#sum, parse(change.delta));
-    this.#revision = change.revision;
+    this.#remember(change.revision);
     return true;
   }
 
@@ -90,6 +101,15 @@ export class RunningSum {
   disconnected() {
     this.#unanswered = 0;
     this.#live = false;
+  }
+
+  /** @param {number} revision */
+  #remember(revision) {
+    this.#counted.add(revision);
+    if (this.#counted.size <= this.countedMax) return;
+    const first = this.#counted.values().next().value ?? revision;
+    this.#counted.delete(first);
+    this.#floor = Math.max(this.#floor, first);
   }
 
   /** @param {Change} change */

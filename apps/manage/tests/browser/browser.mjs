@@ -1,12 +1,15 @@
 // What the browser tests and the screenshots share: the browser, logged-in windows, a third writer.
 //
-// BASE_URL   a running server with the demo data (users admin/admin and demo/demo); http://127.0.0.1:8000 by default
+// SITE       a running server with the demo data (users admin/admin and demo/demo); http://127.0.0.1:8000 by default.
+//            Several addresses, with a space between them, are processes that serve one site together: windows and
+//            requests of writers are dealt out to them in turn, as a load balancer does.
 // CHROMIUM   the browser to start; /usr/bin/chromium by default
 
 import { chromium } from "playwright-core";
 import { ZERO, add, format, parse } from "../../../orders/web/decimal.js";
 
-export const BASE_URL = process.env.BASE_URL ?? "http://127.0.0.1:8000";
+/** The addresses of the site's processes. */
+export const PROCESSES = (process.env.SITE ?? "http://127.0.0.1:8000").split(" ");
 
 /** The flags keep the browser from calling home, which would fill a closed network with refused connections. */
 const FLAGS = [
@@ -23,34 +26,48 @@ export function launch() {
   return chromium.launch({ executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium", args: FLAGS });
 }
 
+/** @param {string[]} [urls] @returns {() => string} the processes, one after the other, without end */
+function inTurn(urls = PROCESSES) {
+  let turn = 0;
+  return () => urls[turn++ % urls.length];
+}
+
+const nextForWindow = inTurn();
+
 /**
  * A browser context of its own, logged in through the login form.
  * @param {import("playwright-core").Browser} browser
  * @param {string} name the user; the demo data's passwords equal the names
- * @param {import("playwright-core").BrowserContextOptions} [options]
+ * @param {import("playwright-core").BrowserContextOptions} [options] `baseURL` is the next process unless it is given
  */
 export async function logIn(browser, name, options = {}) {
-  const context = await browser.newContext({ baseURL: BASE_URL, ...options });
+  const context = await browser.newContext({ baseURL: nextForWindow(), ...options });
   const page = await context.newPage();
   await page.goto("/accounts/login/");
   await page.getByLabel("Username").fill(name);
   await page.getByLabel("Password").fill(name);
   await page.getByRole("button", { name: "Log in" }).click();
-  await page.waitForURL(`${BASE_URL}/`);
+  await page.waitForURL("/");
   return { context, page };
 }
 
 /** A writer over REST, by HTTP Basic, as a script would be. */
 export class Writer {
-  /** @param {string} name */
-  constructor(name) {
+  /** @param {string} name @param {string[]} [urls] the processes that it asks in turn */
+  constructor(name, urls) {
     this.name = name;
+    this.next = inTurn(urls);
     this.authorization = `Basic ${Buffer.from(`${name}:${name}`).toString("base64")}`;
   }
 
   /** @param {object} order */
   create(order) {
     return this.#ask("POST", "/api/data/", order);
+  }
+
+  /** @param {number} id */
+  read(id) {
+    return this.#ask("GET", `/api/data/${id}/`);
   }
 
   /** @param {number} id @param {object} change */
@@ -75,7 +92,7 @@ export class Writer {
   }
 
   async #ask(method, path, body) {
-    const response = await fetch(new URL(path, BASE_URL), {
+    const response = await fetch(new URL(path, this.next()), {
       method,
       headers: { Authorization: this.authorization, "Content-Type": "application/json", Accept: "application/json" },
       body: body && JSON.stringify(body),

@@ -3,7 +3,7 @@
 
 import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
-import { BASE_URL, Writer, launch, logIn } from "./browser.mjs";
+import { PROCESSES, Writer, launch, logIn } from "./browser.mjs";
 
 const folder = process.argv[2];
 if (!folder) {
@@ -25,7 +25,7 @@ async function shoot(width, colorScheme) {
   const picture = (/** @type {import("playwright-core").Page} */ page, /** @type {string} */ name) =>
     page.screenshot({ path: join(folder, `${name}-${width}-${colorScheme}.png`), fullPage: true });
 
-  const visitor = await browser.newContext({ baseURL: BASE_URL, ...options });
+  const visitor = await browser.newContext({ baseURL: PROCESSES[0], ...options });
   const login = await visitor.newPage();
   await login.goto("/accounts/login/");
   await picture(login, "login");

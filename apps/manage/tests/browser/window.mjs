@@ -31,9 +31,10 @@ export class Window {
    * @param {import("playwright-core").Browser} browser
    * @param {string} name
    * @param {(page: import("playwright-core").Page) => Promise<unknown>} [prepare] before the page is opened
+   * @param {import("playwright-core").BrowserContextOptions} [options] see `logIn`
    */
-  static async open(browser, name, prepare) {
-    const { context, page } = await logIn(browser, name);
+  static async open(browser, name, prepare, options) {
+    const { context, page } = await logIn(browser, name, options);
     await page.close();
     context.setDefaultTimeout(WAIT_MAX_MS);
     const watched = await context.newPage();

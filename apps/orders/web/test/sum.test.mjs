@@ -26,6 +26,23 @@ test("a revision that is counted already does not count again", () => {
   assert.equal(sum.text, "11");
 });
 
+test("an event that another overtook counts, and once", () => {
+  const sum = live();
+  for (const revision of [8, 7, 6]) assert.equal(sum.changed({ delta: "1", revision }), true);
+  for (const revision of [6, 7, 8, 5]) assert.equal(sum.changed({ delta: "1", revision }), false);
+  assert.equal(sum.text, "13");
+});
+
+test("of counted revisions the last are remembered, those before them are below the floor", () => {
+  const sum = new RunningSum(undefined, 2);
+  sum.starting();
+  sum.started("0", 5);
+  for (const revision of [7, 8, 10]) sum.changed({ delta: "1", revision });
+  for (const revision of [6, 7, 8, 10]) assert.equal(sum.changed({ delta: "1", revision }), false);
+  assert.equal(sum.changed({ delta: "1", revision: 9 }), true);
+  assert.equal(sum.text, "4");
+});
+
 test("events before the answer wait and follow the same rule", () => {
   const sum = new RunningSum();
   sum.starting();

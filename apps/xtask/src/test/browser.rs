@@ -1,12 +1,14 @@
-//! The program as its users see it: a fresh database, a real server, a real browser.
+//! The program as its users see it: a fresh database, a real server or two, a real browser.
 
 use std::fs;
 use std::io;
 use std::path::Path;
 use std::process::Command;
 
-use super::server::{self, Server};
+use super::postgres::Postgres;
+use super::redis::Redis;
 use super::shell::{self, Failure};
+use super::site::{Setup, Site};
 use super::{cargo, tools};
 
 /// The program under test, which is also its crate's name.
@@ -18,8 +20,13 @@ const TESTS: &str = "apps/manage/tests/browser";
 /// The modules of the page, of which the tests use some; they stand in the copy as they do here.
 const MODULES: &str = "apps/orders/web";
 
-/// Builds and starts the program on an empty database and runs the browser tests against it. The server must
-/// also stop cleanly when it is told to.
+/// Tests of the page, whatever serves it.
+const OF_THE_PAGE: &str = "orders.test.mjs";
+
+/// Tests of what several processes are to each other.
+const OF_PROCESSES: &str = "processes.test.mjs";
+
+/// Builds the program and runs the browser tests against it: served by one process, and by two.
 pub(super) fn tests(root: &Path) -> Result<(), Failure> {
     let program = cargo::build(root, PROGRAM)?;
     let folder = tempfile::Builder::new().prefix("waterway-").tempdir();
@@ -27,28 +34,58 @@ pub(super) fn tests(root: &Path) -> Result<(), Failure> {
     for part in [TESTS, MODULES] {
         copy(&root.join(part), &folder.path().join(part)).map_err(Failure::io(format!("copy {part}")))?;
     }
-    let tests = folder.path().join(TESTS);
-    install(&tests)?;
+    install(&folder.path().join(TESTS))?;
+    let bench = Bench { program: &program, folder: folder.path() };
+    bench.one_process()?;
+    bench.two_processes()
+}
 
-    let address = server::free_address()?;
-    let database = format!("sqlite:{}", folder.path().join("waterway.db").display());
-    let mut command = Command::new(program);
-    command.args(["runserver", &address.to_string(), "--database", &database]).current_dir(folder.path());
-    // Declared after the folder, the server is dropped before it: nothing writes to a folder that is gone.
-    let mut server = Server::start(&mut command, address, &folder.path().join("server.log"))?;
-    server.wait_until_ready("/readyz")?;
-    let outcome = shell::run(
-        Command::new(tools::NODE.path()?)
-            .arg("--test")
-            .current_dir(&tests)
-            .env("BASE_URL", format!("http://{address}"))
-            .env("CHROMIUM", tools::CHROMIUM.path()?),
-    );
-    if outcome.is_err() {
-        server.show_log();
+/// What all runs use.
+struct Bench<'a> {
+    program: &'a Path,
+    /// Holds the copy of the tests, and what the sites write.
+    folder: &'a Path,
+}
+
+impl Bench<'_> {
+    /// The program as it is when nobody sets anything: alone, with a file.
+    fn one_process(&self) -> Result<(), Failure> {
+        let database = format!("sqlite:{}", self.folder.join("waterway.db").display());
+        self.run(1, &Setup { layer: "memory://".to_owned(), database }, &[OF_THE_PAGE])
     }
-    let stopped = server.stop();
-    outcome.and(stopped)
+
+    /// Two processes that share all they know. What the other backend of Redis does differently is told by the tests
+    /// of processes alone.
+    fn two_processes(&self) -> Result<(), Failure> {
+        let (redis, postgres) = (Redis::start()?, Postgres::start()?);
+        let on = |scheme: &str| Setup {
+            layer: format!("{scheme}://{}", redis.address()),
+            database: postgres.url(),
+        };
+        self.run(2, &on("redis"), &[OF_THE_PAGE, OF_PROCESSES])?;
+        self.run(2, &on("redis+pubsub"), &[OF_PROCESSES])
+    }
+
+    /// Starts a site and runs tests against it, one file after the other: they share its orders. The site must also
+    /// stop cleanly when it is told to.
+    fn run(&self, processes: usize, setup: &Setup, files: &[&str]) -> Result<(), Failure> {
+        let site = Site::start(self.program, processes, setup, self.folder)?;
+        let outcome = shell::run(
+            Command::new(tools::NODE.path()?)
+                .args(["--test", "--test-concurrency=1"])
+                .args(files)
+                .current_dir(self.folder.join(TESTS))
+                .envs(setup.variables())
+                .env("SITE", site.addresses())
+                .env("PROGRAM", self.program)
+                .env("CHROMIUM", tools::CHROMIUM.path()?),
+        );
+        if outcome.is_err() {
+            site.show_logs();
+        }
+        let stopped = site.stop();
+        outcome.and(stopped)
+    }
 }
 
 /// Installs what the tests need, exactly as locked. Install scripts stay off: they would fetch browsers, and

@@ -4,8 +4,10 @@ mod browser;
 mod cargo;
 mod interop;
 mod postgres;
+mod redis;
 mod server;
 mod shell;
+mod site;
 mod summary;
 mod tools;
 mod web;
@@ -48,7 +50,7 @@ enum Step {
     Web,
     /// The Redis layers beside Python's own.
     Interop,
-    /// The program, looked at through a real browser.
+    /// The program, looked at through a real browser: one process, and two that share Redis and PostgreSQL.
     Browser,
 }
 
@@ -75,7 +77,9 @@ impl Step {
             Self::Postgres => &[tools::POSTGRES, tools::INITDB],
             Self::Web => &[tools::NODE],
             Self::Interop => &[tools::REDIS, tools::PYTHON],
-            Self::Browser => &[tools::NODE, tools::NPM, tools::CHROMIUM],
+            Self::Browser => {
+                &[tools::NODE, tools::NPM, tools::CHROMIUM, tools::REDIS, tools::POSTGRES, tools::INITDB]
+            }
         }
     }
 

@@ -44,14 +44,14 @@ pub(super) fn tests(root: &Path) -> Result<(), Failure> {
 }
 
 /// A running server; dropping it stops it and deletes its data.
-struct Postgres {
+pub(super) struct Postgres {
     keeper: Child,
     address: SocketAddr,
     folder: tempfile::TempDir,
 }
 
 impl Postgres {
-    fn start() -> Result<Self, Failure> {
+    pub(super) fn start() -> Result<Self, Failure> {
         let folder = tempfile::Builder::new().prefix("waterway-").tempdir();
         let folder = folder.map_err(Failure::io("make a temporary folder"))?;
         let user = User::other_than_root()?;
@@ -64,8 +64,8 @@ impl Postgres {
         Ok(server)
     }
 
-    /// What the tests are told.
-    fn url(&self) -> String {
+    /// The empty database on it, as programs are told of it.
+    pub(super) fn url(&self) -> String {
         format!("postgres://{USER}:{PASSWORD}@{}/postgres", self.address)
     }
 

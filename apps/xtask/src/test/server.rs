@@ -57,23 +57,41 @@ impl Server {
     }
 
     fn wait_until_ready_within(&mut self, path: &str, limit: Duration) -> Result<(), Failure> {
+        self.wait_until(limit, |address| match status_of(address, path) {
+            Ok(200) => Ok(()),
+            Ok(status) => Err(format!("{path}: {status}")),
+            Err(error) => Err(format!("{path}: {error}")),
+        })
+    }
+
+    /// Waits until the server takes connections, for one that does not speak HTTP.
+    pub(super) fn wait_until_open(&mut self) -> Result<(), Failure> {
+        let connect = |address: SocketAddr| TcpStream::connect_timeout(&address, ANSWER_WITHIN);
+        self.wait_until(READY_WITHIN, |address| connect(address).map(drop).map_err(|error| error.to_string()))
+    }
+
+    /// Waits until a question about the server's address is answered well; what is wrong until then is text.
+    fn wait_until(
+        &mut self,
+        limit: Duration,
+        ask: impl Fn(SocketAddr) -> Result<(), String>,
+    ) -> Result<(), Failure> {
         let deadline = Instant::now() + limit;
-        loop {
-            let answer = status_of(self.address, path);
-            if matches!(answer, Ok(200)) {
-                return Ok(());
-            }
+        while let Err(what) = ask(self.address) {
             if let Some(status) = shell::wait(&mut self.child, Duration::ZERO)? {
                 return Err(self.failure(format!("ended before it was ready ({status})")));
             }
             if Instant::now() >= deadline {
-                let last = answer.map_or_else(|error| error.to_string(), |status| status.to_string());
-                return Err(
-                    self.failure(format!("is not ready after {} s ({path}: {last})", limit.as_secs()))
-                );
+                return Err(self.failure(format!("is not ready after {} s ({what})", limit.as_secs())));
             }
             thread::sleep(ASK_EVERY);
         }
+        Ok(())
+    }
+
+    /// Where it listens.
+    pub(super) fn address(&self) -> SocketAddr {
+        self.address
     }
 
     /// Tells the server to stop as a service manager does, and checks that it ends in time and with code 0.

@@ -1,0 +1,53 @@
+//! A Redis server of its own for what connects processes: on a free port of this machine, without anything in it, and
+//! gone afterwards.
+
+use std::net::SocketAddr;
+use std::process::Command;
+
+use super::server::{self, Server};
+use super::shell::Failure;
+use super::tools;
+
+/// A running server; dropping it kills it and deletes its folder.
+pub(super) struct Redis {
+    // Declared before the folder, the server is dropped first: nothing writes to a folder that is gone.
+    _server: Server,
+    address: SocketAddr,
+    _folder: tempfile::TempDir,
+}
+
+impl Redis {
+    pub(super) fn start() -> Result<Self, Failure> {
+        let folder = tempfile::Builder::new().prefix("waterway-").tempdir();
+        let folder = folder.map_err(Failure::io("make a temporary folder"))?;
+        let address = server::free_address()?;
+        let (host, port) = (address.ip().to_string(), address.port().to_string());
+        let mut command = Command::new(tools::REDIS.path()?);
+        command.args(["--bind", &host, "--port", &port, "--save", ""]).current_dir(folder.path());
+        let mut server = Server::start(&mut command, address, &folder.path().join("log"))?;
+        server.wait_until_open()?;
+        Ok(Self { _server: server, address, _folder: folder })
+    }
+
+    /// Host and port, as they stand in URLs.
+    pub(super) fn address(&self) -> SocketAddr {
+        self.address
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpStream;
+
+    use super::*;
+
+    #[test]
+    fn a_server_starts_and_goes_with_its_folder() {
+        let redis = Redis::start().unwrap();
+        let (address, folder) = (redis.address(), redis._folder.path().to_owned());
+        assert!(TcpStream::connect(address).is_ok());
+        drop(redis);
+        assert!(TcpStream::connect(address).is_err());
+        assert!(!folder.exists());
+    }
+}
