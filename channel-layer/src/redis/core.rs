@@ -38,7 +38,6 @@ pub(crate) struct Core {
     hub: Arc<Hub>,
     shards: Vec<Arc<Shard>>,
     keys: Keys,
-    prefix: String,
     codec: Codec,
     clock: Clock,
     scripts: Scripts,
@@ -65,11 +64,7 @@ struct OwnMembers {
 
 impl Core {
     pub(crate) fn new(config: RedisConfig) -> Result<Self, LayerError> {
-        let shards =
-            config.hosts.iter().map(|host| Shard::new(host).map(Arc::new)).collect::<Result<Vec<_>, _>>()?;
-        if shards.is_empty() {
-            return Err(LayerError::Unavailable("no Redis host is configured".to_owned()));
-        }
+        let shards: Vec<_> = Shard::all(&config)?.into_iter().map(Arc::new).collect();
         let is_plain = config.format == Format::Msgpack && config.keys.is_empty() && shards.len() == 1;
         let broadcasts = config.limits.capacities.uniform().filter(|_| is_plain);
         let codec = config.codec();
@@ -77,7 +72,6 @@ impl Core {
             hub: Hub::new(config.limits),
             shards,
             keys: Keys::new(&config.prefix),
-            prefix: config.prefix,
             codec,
             clock: Clock::default(),
             scripts: Scripts {
@@ -104,13 +98,8 @@ impl Core {
         &self.codec
     }
 
-    /// The key of the queue that a remote part has.
-    pub(crate) fn remote_key(&self, remote: &str) -> String {
-        format!("{}{remote}", self.prefix)
-    }
-
-    pub(crate) fn queue_key(&self, channel: &ChannelName) -> String {
-        self.keys.queue(channel)
+    pub(crate) fn keys(&self) -> &Keys {
+        &self.keys
     }
 
     /// How often memberships are renewed: well within the time in which others let them lapse.
@@ -232,7 +221,7 @@ impl Core {
         let body = &sealed[..sealed.len() - 1];
         let mut script = self.scripts.broadcast.key(self.keys.group(group));
         self.membership_args(&mut script, now);
-        script.arg(&self.prefix).arg(self.oldest_message(now)).arg(capacity);
+        script.arg(self.keys.prefix()).arg(self.oldest_message(now)).arg(capacity);
         script.arg(now.to_string()).arg(self.expiry()).arg(body);
         self.shard_of_group(group).run(&script).await
     }
@@ -291,7 +280,7 @@ impl Core {
     /// Deletes every key under the prefix, on every host, without blocking it for long.
     pub(crate) async fn flush(&self) -> Result<(), LayerError> {
         let pattern: String =
-            self.prefix.chars().flat_map(|c| escaped(c).into_iter().flatten()).chain(['*']).collect();
+            self.keys.prefix().chars().flat_map(|c| escaped(c).into_iter().flatten()).chain(['*']).collect();
         for host in &self.shards {
             let mut cursor = Some(0);
             while let Some(from) = cursor {
@@ -376,7 +365,7 @@ impl fmt::Debug for Core {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Core")
             .field("hosts", &self.shards.len())
-            .field("prefix", &self.prefix)
+            .field("prefix", &self.keys.prefix())
             .field("limits", self.hub.limits())
             .finish_non_exhaustive()
     }

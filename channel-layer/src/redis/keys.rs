@@ -14,9 +14,19 @@ impl Keys {
         Self { prefix: prefix.into() }
     }
 
+    /// What every key begins with.
+    pub(crate) fn prefix(&self) -> &str {
+        &self.prefix
+    }
+
     /// The queue of a channel. All process-specific channels with one remote part share a queue.
     pub(crate) fn queue(&self, channel: &ChannelName) -> String {
-        format!("{}{}", self.prefix, channel.non_local())
+        self.remote_queue(channel.non_local())
+    }
+
+    /// The queue that a remote part has.
+    pub(crate) fn remote_queue(&self, remote: &str) -> String {
+        format!("{}{remote}", self.prefix)
     }
 
     /// The members of a group, in the layer that keeps queues.

@@ -144,7 +144,7 @@ async fn pop(
 ) -> Result<Option<Popped>, LayerError> {
     let mut connection = shard.blocking().await?;
     let wait = if is_only { WAIT } else { TURN };
-    let key = core.queue_key(channel);
+    let key = core.keys().queue(channel);
     let popped = match receiver::pop(&key, wait, &mut connection).await {
         Ok(popped) => popped,
         Err(error) => return Err(receiver::broken(connection, &error)),

@@ -9,6 +9,7 @@ use redis::{
 };
 
 use super::commands::Commands;
+use super::config::RedisConfig;
 use crate::LayerError;
 
 /// How long connecting may take.
@@ -25,8 +26,16 @@ pub(crate) struct Shard {
 }
 
 impl Shard {
+    /// The servers of a configuration, in its order.
+    pub(crate) fn all(config: &RedisConfig) -> Result<Vec<Self>, LayerError> {
+        if config.hosts.is_empty() {
+            return Err(LayerError::Unavailable("no Redis host is configured".to_owned()));
+        }
+        config.hosts.iter().map(|host| Self::new(host)).collect()
+    }
+
     /// Connections that are opened when they are first used, so that a program can start before its Redis.
-    pub(crate) fn new(url: &str) -> Result<Self, LayerError> {
+    fn new(url: &str) -> Result<Self, LayerError> {
         let info = url.into_connection_info().map_err(|error| unavailable(&error))?;
         let tcp = TcpSettings::default().set_nodelay(true);
         let info = info.set_tcp_settings(tcp);

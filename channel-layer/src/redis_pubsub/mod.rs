@@ -74,10 +74,7 @@ impl RedisPubSubLayer {
     /// # Panics
     /// Outside of a tokio runtime.
     pub fn new(config: RedisConfig) -> Result<Self, LayerError> {
-        let shards = config.hosts.iter().map(|host| Shard::new(host)).collect::<Result<Vec<_>, _>>()?;
-        if shards.is_empty() {
-            return Err(LayerError::Unavailable("no Redis host is configured".to_owned()));
-        }
+        let shards = Shard::all(&config)?;
         let (keys, codec) = (Keys::new(&config.prefix), config.codec());
         let wire = Arc::new(Wire { hub: Hub::new(config.limits), keys: keys.clone(), codec });
         let mut tasks = JoinSet::new();
