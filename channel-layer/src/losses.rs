@@ -8,7 +8,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 pub struct Losses {
     /// `send` was refused with `ChannelFull`; the sender knows.
     pub refused: u64,
-    /// A group's member was full; the member is told.
+    /// A group's member was full, or a process received more from Redis than it could pass on; who may have missed
+    /// something is told.
     pub overflowed: u64,
     /// Nobody read the message within `expiry`; a mailbox is told.
     pub expired: u64,

@@ -4,13 +4,16 @@ use std::sync::Arc;
 
 use crate::{ChannelLayer, InMemoryLayer, InvalidUrl, LayerError, RedisConfig, RedisLayer, RedisPubSubLayer};
 
+/// The ways to a Redis.
+const WAYS: [&str; 3] = ["redis", "rediss", "redis+unix"];
+
 /// Why an address does not lead to a layer.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum OpenError {
     /// The scheme is not one of ours.
     #[error(
-        "the channel layer {0:?} is not known: use memory://, redis://HOST:PORT or redis+pubsub://HOST:PORT"
+        "the channel layer {0:?} is not known: use memory://, redis://HOST:PORT or redis+pubsub://HOST:PORT; rediss is TLS"
     )]
     Unknown(String),
     /// A Redis address that cannot be read.
@@ -22,8 +25,9 @@ pub enum OpenError {
 }
 
 /// Opens the layer of an address: `memory://`; `redis://HOST:PORT[,HOST:PORT…][/DB][?prefix=…&expiry=…&capacity=…]`
-/// for [`RedisLayer`]; the same with `redis+pubsub://` for [`RedisPubSubLayer`]. The options are those of
-/// [`RedisConfig::from_url`].
+/// for [`RedisLayer`]; the same with `redis+pubsub://` for [`RedisPubSubLayer`]. `rediss` instead of `redis` is TLS;
+/// `redis+unix` and `redis+pubsub+unix` lead there by a socket. The forms
+/// and options are those of [`RedisConfig::from_url`].
 ///
 /// # Errors
 /// When the address cannot be read. That nobody answers there is found out later, by who sends.
@@ -31,15 +35,19 @@ pub enum OpenError {
 /// # Panics
 /// Outside of a tokio runtime.
 pub fn open(address: &str) -> Result<Arc<dyn ChannelLayer>, OpenError> {
-    let scheme = address.split_once("://").map_or("", |(scheme, _)| scheme);
-    match scheme {
-        "memory" => Ok(Arc::new(InMemoryLayer::default())),
-        "redis" | "rediss" | "redis+unix" => Ok(Arc::new(RedisLayer::new(RedisConfig::from_url(address)?)?)),
-        "redis+pubsub" | "rediss+pubsub" => {
-            let config = RedisConfig::from_url(&address.replacen("+pubsub", "", 1))?;
-            Ok(Arc::new(RedisPubSubLayer::new(config)?))
-        }
-        _ => Err(OpenError::Unknown(excerpt(address))),
+    let (scheme, rest) = address.split_once("://").unwrap_or(("", address));
+    if scheme == "memory" {
+        return Ok(Arc::new(InMemoryLayer::default()));
+    }
+    let way = scheme.replacen("+pubsub", "", 1);
+    if !WAYS.contains(&way.as_str()) {
+        return Err(OpenError::Unknown(excerpt(address)));
+    }
+    let config = RedisConfig::from_url(&format!("{way}://{rest}"))?;
+    if way == scheme {
+        Ok(Arc::new(RedisLayer::new(config)?))
+    } else {
+        Ok(Arc::new(RedisPubSubLayer::new(config)?))
     }
 }
 
@@ -58,6 +66,8 @@ mod tests {
             ("memory://", "InMemoryLayer"),
             ("redis://127.0.0.1:1?prefix=p", "RedisLayer"),
             ("redis+pubsub://127.0.0.1:1,127.0.0.1:2", "RedisPubSubLayer"),
+            ("redis+unix:///run/redis.sock", "RedisLayer"),
+            ("redis+pubsub+unix:///run/redis.sock", "RedisPubSubLayer"),
         ] {
             assert!(format!("{:?}", open(address).unwrap()).starts_with(name), "{address}");
         }
@@ -65,16 +75,23 @@ mod tests {
 
     #[tokio::test]
     async fn an_address_that_leads_nowhere_is_an_error_and_shows_no_password() {
-        for address in ["", "kafka://ana:secret@host", "redis://:secret@a?colour=red", "redis://:secret@a b"]
-        {
+        for address in [
+            "",
+            "rediss+unix:///secret",
+            "kafka://ana:secret@host",
+            "redis://:secret@a?colour=red",
+            "redis://:secret@a b",
+        ] {
             let error = open(address).unwrap_err().to_string();
             assert!(!error.contains("secret"), "{error}");
         }
     }
 
-    /// Without TLS compiled in, an address that asks for it is refused rather than spoken to in clear.
     #[tokio::test]
-    async fn tls_is_refused_and_not_forgotten() {
-        assert!(open("rediss://127.0.0.1:6379").is_err());
+    async fn tls_needs_no_preparation() {
+        for address in ["rediss://127.0.0.1:1", "rediss+pubsub://127.0.0.1:1"] {
+            assert!(open(address).is_ok(), "{address}");
+        }
+        assert!(rustls::crypto::CryptoProvider::get_default().is_some());
     }
 }

@@ -64,17 +64,24 @@ struct State {
     /// The mailboxes are to be told that they have missed something, once nothing is in doubt.
     must_tell: bool,
     /// Counts the failures of each host, so that those who wait can tell a new one.
-    failures: HashMap<usize, u64>,
+    failures: HashMap<usize, Failures>,
     is_closed: bool,
+}
+
+/// How often a host has failed, and how the last time.
+#[derive(Debug, Clone, Default)]
+struct Failures {
+    count: u64,
+    cause: String,
 }
 
 impl State {
     /// Whether a group is joined for sure; if not, how many failures its host has had.
-    fn is_joined(&self, group: &GroupName, host: usize) -> Result<(), u64> {
+    fn is_joined(&self, group: &GroupName, host: usize) -> Result<(), Failures> {
         if self.joined.contains(group) && !self.doubtful.contains(group) {
             Ok(())
         } else {
-            Err(self.failures.get(&host).copied().unwrap_or_default())
+            Err(self.failures.get(&host).cloned().unwrap_or_default())
         }
     }
 
@@ -131,8 +138,8 @@ impl Registrar {
             let settled = self.settled.notified();
             match self.state.lock().is_joined(group, host) {
                 Ok(()) => return Ok(()),
-                Err(now) if now == failures => {}
-                Err(_) => return Err(LayerError::Unavailable("the group could not be joined".to_owned())),
+                Err(now) if now.count == failures.count => {}
+                Err(now) => return Err(LayerError::Unavailable(now.cause)),
             }
             if tokio::time::timeout_at(deadline, settled).await.is_err() {
                 return Err(LayerError::Unavailable("joining the group took too long".to_owned()));
@@ -239,7 +246,14 @@ impl Registrar {
 
     fn note_failure(&self, host: usize, cause: &LayerError) {
         tracing::warn!(%cause, "groups could not be joined or left: trying again");
-        *self.state.lock().failures.entry(host).or_default() += 1;
+        let cause = match cause {
+            LayerError::Unavailable(cause) => format!("the group could not be joined: {cause}"),
+            other => other.to_string(),
+        };
+        let mut state = self.state.lock();
+        let failures = state.failures.entry(host).or_default();
+        *failures = Failures { count: failures.count + 1, cause };
+        drop(state);
         self.settled.notify_waiters();
     }
 }

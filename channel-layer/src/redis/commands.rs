@@ -1,16 +1,17 @@
 //! The connection to one server that everybody's commands share: opened when it is first needed, and anew after it
 //! has failed, whatever the failure was.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, Shared};
 use parking_lot::Mutex;
 use redis::aio::MultiplexedConnection;
-use redis::{AsyncConnectionConfig, Client, ErrorKind, RedisError, RedisResult, ServerErrorKind};
+use redis::{AsyncConnectionConfig, ErrorKind, ProtocolVersion, RedisError, RedisResult, ServerErrorKind};
 use tokio::time::{sleep, timeout};
 
-use super::shard::{CONNECT_TIMEOUT, unavailable};
+use super::host::{CONNECT_TIMEOUT, Host, unavailable};
 use crate::LayerError;
 
 /// How long a command may take until Redis counts as away.
@@ -26,19 +27,19 @@ const PIPELINE: usize = 1024;
 pub(crate) type Attempt = Shared<BoxFuture<'static, RedisResult<MultiplexedConnection>>>;
 
 pub(crate) struct Commands {
-    client: Client,
+    host: Arc<Host>,
     current: Mutex<Option<Attempt>>,
 }
 
 impl Commands {
-    pub(crate) fn new(client: Client) -> Self {
-        Self { client, current: Mutex::default() }
+    pub(crate) fn new(host: Arc<Host>) -> Self {
+        Self { host, current: Mutex::default() }
     }
 
     /// The connection, or the attempt at one.
     pub(crate) fn connection(&self) -> Attempt {
         let mut current = self.current.lock();
-        current.get_or_insert_with(|| connect(self.client.clone()).boxed().shared()).clone()
+        current.get_or_insert_with(|| connect(Arc::clone(&self.host)).boxed().shared()).clone()
     }
 
     /// Waits for what a command over a connection answers, but not for ever; gives the connection up if it is dead.
@@ -67,12 +68,11 @@ impl Commands {
     }
 }
 
-async fn connect(client: Client) -> RedisResult<MultiplexedConnection> {
-    let config = AsyncConnectionConfig::new()
-        .set_connection_timeout(Some(CONNECT_TIMEOUT))
+async fn connect(host: Arc<Host>) -> RedisResult<MultiplexedConnection> {
+    let settings = AsyncConnectionConfig::new()
         .set_response_timeout(Some(COMMAND_TIMEOUT))
         .set_pipeline_buffer_size(PIPELINE);
-    let connection = client.get_multiplexed_async_connection_with_config(&config).await;
+    let connection = host.connect(ProtocolVersion::RESP2, &settings).await;
     if connection.is_err() {
         sleep(PAUSE).await;
     }

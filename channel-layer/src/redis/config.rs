@@ -1,6 +1,9 @@
 //! Where Redis is, and what has to be the same for all who share it.
 
+use std::path::PathBuf;
 use std::time::Duration;
+
+use percent_encoding::percent_decode_str;
 
 use super::fernet::Keyring;
 use super::wire::{Codec, Format};
@@ -13,6 +16,17 @@ const TOKEN_GRACE: Duration = Duration::from_secs(10);
 ///
 /// Programs that share a Redis must agree on the hosts and their order, the prefix, the format and the keys, and had
 /// better agree on expiry and capacity.
+///
+/// # Rights
+///
+/// A user of Redis' access control needs, with the prefix `shop`:
+///
+/// - for [`RedisLayer`](crate::RedisLayer): `~shop* +ping +evalsha +script|load +bzpopmin +zpopmin +zadd +zrem +zcard
+///   +zrange +zremrangebyscore +expire`, and for [`flush`](crate::ChannelLayer::flush) also `+scan +del`;
+/// - for [`RedisPubSubLayer`](crate::RedisPubSubLayer): `&* +ping +publish +subscribe +unsubscribe +psubscribe`. Every
+///   channel must be allowed, since a process hears its own by a pattern that begins with `*`, and Redis allows
+///   patterns word for word;
+/// - `+select` for a database other than 0.
 ///
 /// ```
 /// use channel_layer::RedisConfig;
@@ -28,12 +42,13 @@ pub struct RedisConfig {
     pub(crate) keys: Vec<String>,
     pub(crate) format: Format,
     pub(crate) random_prefix_length: usize,
+    pub(crate) ca: Option<PathBuf>,
 }
 
 /// An address of a Redis layer that cannot be read.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "the Redis address is not valid: {reason}; the form is redis://[user:password@]host:port[,host:port…][/db][?prefix=…&expiry=…&capacity=…]"
+    "the Redis address is not valid: {reason}; the forms are redis[s]://[user:password@]host:port[,host:port…][/db][?prefix=…&expiry=…&capacity=…] and redis+unix:///path[?…]"
 )]
 pub struct InvalidUrl {
     reason: String,
@@ -43,11 +58,15 @@ impl InvalidUrl {
     fn new(reason: impl Into<String>) -> Self {
         Self { reason: reason.into() }
     }
+
+    fn not_text(name: &str) -> Self {
+        Self::new(format!("{name} is no text"))
+    }
 }
 
 impl RedisConfig {
-    /// The defaults over these hosts: each a URL such as `redis://127.0.0.1:6379/0` or `redis+unix:///run/redis.sock`.
-    /// With several, groups and channels are spread over them, and all programs must name them in one order.
+    /// The defaults over these hosts: each a URL such as `redis://127.0.0.1:6379/0`, `rediss://redis.example` or
+    /// `redis+unix:///run/redis.sock`. With several, groups and channels are spread over them, and all programs must name them in one order.
     pub fn new<H: Into<String>>(hosts: impl IntoIterator<Item = H>) -> Self {
         Self {
             hosts: hosts.into_iter().map(Into::into).collect(),
@@ -56,11 +75,16 @@ impl RedisConfig {
             keys: Vec::new(),
             format: Format::default(),
             random_prefix_length: 12,
+            ca: None,
         }
     }
 
-    /// Reads `redis://host:port[,host:port…][/db][?option=value&…]`. The options are `prefix`, `expiry`,
-    /// `group_expiry` (seconds), `capacity` (messages) and `format` (`msgpack` or `json`).
+    /// Reads `redis://[user:password@]host:port[,host:port…][/db][?option=value&…]`, the same with `rediss` for TLS, or
+    /// `redis+unix:///path/to/socket[?user=…&pass=…&db=…&option=value…]`.
+    ///
+    /// The options are `prefix`, `expiry`, `group_expiry` (seconds), `capacity` (messages), `format` (`msgpack` or
+    /// `json`) and [`ca`](Self::ca) (a file). As everywhere in a URL, `%` and two digits stand for what would be
+    /// mistaken for a separator.
     ///
     /// # Errors
     /// [`InvalidUrl`], which says what cannot be read.
@@ -68,20 +92,20 @@ impl RedisConfig {
         let (address, options) = url.split_once('?').unwrap_or((url, ""));
         let (scheme, rest) =
             address.split_once("://").ok_or_else(|| InvalidUrl::new("there is no scheme"))?;
-        let mut config = if scheme.ends_with("unix") {
-            Self::new([address])
-        } else {
-            let (hosts, db) = rest.split_once('/').unwrap_or((rest, ""));
-            let (login, hosts) = hosts.rsplit_once('@').map_or(("", hosts), |(login, hosts)| (login, hosts));
-            let at = if login.is_empty() { "" } else { "@" };
-            if hosts.split(',').any(str::is_empty) {
-                return Err(InvalidUrl::new("a host is missing"));
-            }
-            Self::new(hosts.split(',').map(|host| format!("{scheme}://{login}{at}{host}/{db}")))
+        let options = options.split('&').filter(|option| !option.is_empty());
+        // A socket's address has no other place to say who comes.
+        let of_host = |option: &&str| {
+            scheme.ends_with("unix") && ["user=", "pass=", "db="].iter().any(|name| option.starts_with(name))
         };
-        for option in options.split('&').filter(|option| !option.is_empty()) {
+        let (of_host, options): (Vec<_>, Vec<_>) = options.partition(of_host);
+        let mut config = match scheme {
+            _ if scheme.ends_with("unix") => Self::new([format!("{address}?{}", of_host.join("&"))]),
+            _ => Self::new(hosts(scheme, rest)?),
+        };
+        for option in options {
             let (name, value) = option.split_once('=').unwrap_or((option, ""));
-            config = config.with_option(name, value)?;
+            let value = percent_decode_str(value).decode_utf8().map_err(|_| InvalidUrl::not_text(name))?;
+            config = config.with_option(name, &value)?;
         }
         Ok(config)
     }
@@ -96,6 +120,7 @@ impl RedisConfig {
             "expiry" => self.limits = self.limits.expiry(Duration::from_secs(number()?.into())),
             "group_expiry" => self.limits = self.limits.group_expiry(Duration::from_secs(number()?.into())),
             "capacity" => self.limits = self.limits.capacity(Capacities::new(number()? as usize)),
+            "ca" => self.ca = Some(value.into()),
             "format" => {
                 self.format = match value {
                     "msgpack" => Format::Msgpack,
@@ -153,12 +178,36 @@ impl RedisConfig {
         self
     }
 
+    /// The PEM file of the authority that has signed the certificates of `rediss://` hosts. Without it the
+    /// authorities count that the system trusts. The file is read when the layer is made.
+    #[must_use]
+    pub fn ca(mut self, file: impl Into<PathBuf>) -> Self {
+        self.ca = Some(file.into());
+        self
+    }
+
     /// The random bytes before each message, which tell equal messages apart; 12 by default.
     #[must_use]
     pub fn random_prefix_length(mut self, bytes: usize) -> Self {
         self.random_prefix_length = bytes;
         self
     }
+}
+
+/// The address of each of several hosts that one address names.
+fn hosts(scheme: &str, rest: &str) -> Result<Vec<String>, InvalidUrl> {
+    let (login, hosts, path) = split_login(rest);
+    if hosts.split(',').any(str::is_empty) {
+        return Err(InvalidUrl::new("a host is missing"));
+    }
+    Ok(hosts.split(',').map(|host| format!("{scheme}://{login}{host}/{path}")).collect())
+}
+
+/// The login with its `@`, the hosts, and the path of what follows a scheme.
+fn split_login(rest: &str) -> (&str, &str, &str) {
+    let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
+    let (login, hosts) = authority.split_at(authority.rfind('@').map_or(0, |at| at + 1));
+    (login, hosts, path)
 }
 
 impl std::fmt::Debug for RedisConfig {
@@ -185,8 +234,12 @@ mod tests {
         assert_eq!((config.prefix.as_str(), config.format), ("p", Format::Json));
         assert_eq!(config.limits.expiry, Duration::from_secs(5));
         assert_eq!(config.limits.group_expiry, Duration::from_secs(7));
-        let unix = RedisConfig::from_url("redis+unix:///run/redis.sock?prefix=p").unwrap();
-        assert_eq!(unix.hosts, ["redis+unix:///run/redis.sock"]);
+        let unix =
+            RedisConfig::from_url("redis+unix:///run/redis.sock?user=u&prefix=p&pass=a%26b&db=1").unwrap();
+        assert_eq!(unix.hosts, ["redis+unix:///run/redis.sock?user=u&pass=a%26b&db=1"]);
+        assert_eq!(unix.prefix, "p");
+        let tls = RedisConfig::from_url("rediss://a?ca=/etc/our%20ca.pem").unwrap();
+        assert_eq!(tls.ca, Some(PathBuf::from("/etc/our ca.pem")));
     }
 
     #[test]
@@ -198,6 +251,8 @@ mod tests {
             ("redis://a?expiry=1.5", "expiry"),
             ("redis://a?format=xml", "format"),
             ("redis://a?colour=red", "colour"),
+            ("redis://a?user=ana", "user"),
+            ("redis://a?prefix=%ff", "prefix"),
         ] {
             let error = RedisConfig::from_url(url).unwrap_err().to_string();
             assert!(error.contains(hint), "{url}: {error}");

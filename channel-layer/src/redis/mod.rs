@@ -9,7 +9,8 @@
 //! - [`keys`] names what stands in Redis, [`shards`] says on which host, and [`clock`] stamps it.
 //! - [`wire`] turns a message into those bytes and back: [`envelope`] says for whom it is, [`json`] is the other
 //!   body format, [`fernet`] encrypts.
-//! - [`shard`] connects to one server ([`commands`] is what all share), [`core`] sends, [`receiver`] and [`reader`] receive.
+//! - [`host`] is where a server is and opens connections to it, [`shard`] keeps those connections
+//!   ([`commands`] is what all share), [`core`] sends, [`receiver`] and [`reader`] receive.
 
 mod clock;
 mod commands;
@@ -17,6 +18,7 @@ mod config;
 mod core;
 mod envelope;
 mod fernet;
+mod host;
 mod json;
 mod keys;
 mod reader;
@@ -42,6 +44,7 @@ use tokio::task::JoinSet;
 use crate::registrar::{Memberships, Registrar};
 use crate::{ChannelLayer, ChannelName, GroupName, LayerError, Losses, Mailbox, Message};
 
+pub(crate) use self::host::{Host, unavailable};
 pub(crate) use self::keys::Keys;
 pub(crate) use self::shard::Shard;
 pub(crate) use self::shards::shard;

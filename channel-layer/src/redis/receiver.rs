@@ -4,11 +4,11 @@
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use deadpool_redis::Connection;
 use redis::{ErrorKind, FromRedisValue, RedisError, cmd};
 
 use super::core::Core;
-use super::shard::Shard;
+use super::host::unavailable;
+use super::shard::{Blocking, Shard};
 use crate::LayerError;
 use crate::losses::count;
 use crate::registrar::Registrar;
@@ -79,21 +79,22 @@ async fn connected(
 pub(super) async fn pop(
     key: &str,
     wait: Duration,
-    connection: &mut Connection,
+    connection: &mut Blocking,
 ) -> Result<Option<Entry>, RedisError> {
     let mut pop = cmd("BZPOPMIN");
     // As text, whole seconds have no point, which Redis 5 would refuse.
     pop.arg(key).arg(wait.as_secs_f64().to_string());
-    let first: Option<(String, Vec<u8>, f64)> = in_time(wait + GRACE, pop.query_async(connection)).await?;
+    let first: Option<(String, Vec<u8>, f64)> =
+        in_time(wait + GRACE, pop.query_async(&mut **connection)).await?;
     Ok(first.map(|(_, body, score)| (body, score)))
 }
 
 /// Receives all that is there.
-async fn drain(core: &Core, key: &str, connection: &mut Connection) -> Result<(), RedisError> {
+async fn drain(core: &Core, key: &str, connection: &mut Blocking) -> Result<(), RedisError> {
     let mut more = cmd("ZPOPMIN");
     more.arg(key).arg(BATCH);
     loop {
-        let entries = entries(in_time(GRACE, more.query_async(connection)).await?)?;
+        let entries = entries(in_time(GRACE, more.query_async(&mut **connection)).await?)?;
         let is_last = entries.len() < BATCH;
         for entry in entries {
             deliver(core, key, entry).await;
@@ -114,9 +115,9 @@ async fn in_time<T>(
 }
 
 /// A connection that failed is not given back to the pool.
-pub(super) fn broken(connection: Connection, error: &RedisError) -> LayerError {
-    drop(Connection::take(connection));
-    super::shard::unavailable(error)
+pub(super) fn broken(connection: Blocking, error: &RedisError) -> LayerError {
+    drop(Blocking::take(connection));
+    unavailable(error)
 }
 
 /// Reads what ZPOPMIN answers: a flat list in RESP2, pairs in RESP3.

@@ -1,5 +1,6 @@
 //! `RedisPubSubLayer`: the layer that Python's `channels_redis.pubsub` is. Redis passes messages on and keeps none.
 
+mod inbox;
 mod subscriber;
 
 use std::collections::HashSet;
@@ -28,6 +29,9 @@ const HEARTBEAT: Duration = Duration::from_secs(60);
 ///
 /// Unlike in Python, mailboxes are bounded by `capacity` and told what they missed. A normal channel is heard by
 /// every process that has received from it. A process adds only mailboxes of its own to groups.
+///
+/// It needs Redis 6 or later. What comes faster than it is passed on waits, up to 65,536 messages or 64 MiB per host;
+/// what comes then is dropped, and the mailboxes are told.
 ///
 /// ```no_run
 /// use channel_layer::{RedisConfig, RedisPubSubLayer};
@@ -82,7 +86,7 @@ impl RedisPubSubLayer {
         let pattern = format!("*.{}!*", wire.hub.process());
         let subscribe = |shard: &Shard| {
             let hearer = Arc::clone(&wire) as Arc<dyn Hearer>;
-            Subscriber::start(shard.client().clone(), pattern.clone(), hearer, &mut tasks)
+            Subscriber::start(Arc::clone(shard.host()), pattern.clone(), hearer, &mut tasks)
         };
         let subscribers = shards.iter().map(subscribe).collect();
         let hosts = Arc::new(Hosts { shards, subscribers, keys });
@@ -234,6 +238,12 @@ impl Hearer for Wire {
     }
 
     fn missed(&self) {
+        self.hub.miss_unknown();
+    }
+
+    fn overflowed(&self, messages: u64) {
+        tracing::warn!(messages, "Redis published faster than this process could hear");
+        count(&self.hub.counters().overflowed, messages);
         self.hub.miss_unknown();
     }
 }

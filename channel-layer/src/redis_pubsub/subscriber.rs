@@ -7,14 +7,15 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use futures_util::StreamExt;
-use redis::aio::{PubSub, PubSubSink};
-use redis::{Client, Msg, RedisError};
+use redis::aio::MultiplexedConnection;
+use redis::{AsyncConnectionConfig, ProtocolVersion, PushInfo, RedisError, RedisResult, cmd};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
-use tokio::time::{interval, timeout};
+use tokio::time::{Instant, interval, sleep_until, timeout, timeout_at};
 
+use super::inbox::{Inbox, inbox};
 use crate::LayerError;
+use crate::redis::{Host, unavailable};
 
 /// How many changes may wait for the subscriber.
 const REQUESTS: usize = 256;
@@ -28,6 +29,9 @@ const LONGEST_CHANGE: Duration = Duration::from_secs(3);
 /// How often it is asked whether it lives.
 const PING: Duration = Duration::from_secs(2);
 
+/// How long it may take until mailboxes are told of what was dropped.
+const LONGEST_SILENCE: Duration = Duration::from_secs(1);
+
 /// The waits between attempts to reconnect.
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
@@ -39,11 +43,24 @@ pub(crate) trait Hearer: Send + Sync + 'static {
 
     /// Messages may have been lost, nobody knows how many.
     fn missed(&self);
+
+    /// So many messages came faster than they were heard, and were dropped.
+    fn overflowed(&self, messages: u64);
 }
 
 pub(crate) struct Subscriber {
     requests: mpsc::Sender<Request>,
-    is_ready: watch::Receiver<bool>,
+    state: watch::Receiver<State>,
+}
+
+/// Whether the pattern was ever subscribed.
+enum State {
+    /// Nobody knows whether it can be.
+    Trying,
+    /// The last attempt ended so.
+    Failed(String),
+    /// It was; after an outage it is again, without anybody's doing.
+    Subscribed,
 }
 
 /// Topics to subscribe, or to unsubscribe.
@@ -55,12 +72,17 @@ struct Request {
 
 /// What the task knows between two connections.
 struct Task {
-    client: Client,
-    pattern: String,
-    wanted: BTreeSet<String>,
-    requests: mpsc::Receiver<Request>,
+    host: Arc<Host>,
     hearer: Arc<dyn Hearer>,
-    is_ready: watch::Sender<bool>,
+    state: watch::Sender<State>,
+    wishes: Wishes,
+}
+
+/// What is to be subscribed, and who asks for changes.
+struct Wishes {
+    pattern: String,
+    topics: BTreeSet<String>,
+    requests: mpsc::Receiver<Request>,
 }
 
 /// Why a connection ended.
@@ -74,25 +96,32 @@ enum End {
 impl Subscriber {
     /// Subscribes a pattern for good, and starts the task that hears it.
     pub(crate) fn start(
-        client: Client,
+        host: Arc<Host>,
         pattern: String,
         hearer: Arc<dyn Hearer>,
         tasks: &mut JoinSet<()>,
     ) -> Self {
         let (sender, requests) = mpsc::channel(REQUESTS);
-        let (ready, is_ready) = watch::channel(false);
-        tasks.spawn(
-            Task { client, pattern, wanted: BTreeSet::new(), requests, hearer, is_ready: ready }.run(),
-        );
-        Self { requests: sender, is_ready }
+        let (told, state) = watch::channel(State::Trying);
+        let wishes = Wishes { pattern, topics: BTreeSet::new(), requests };
+        tasks.spawn(Task { host, hearer, state: told, wishes }.run());
+        Self { requests: sender, state }
     }
 
-    /// Waits until the pattern was subscribed for the first time.
+    /// Waits until the pattern was subscribed for the first time, but no longer than for one attempt to end.
     pub(crate) async fn ready(&self) -> Result<(), LayerError> {
-        match timeout(PATIENCE, self.is_ready.clone().wait_for(|is_ready| *is_ready)).await {
-            Ok(Ok(_)) => Ok(()),
-            Ok(Err(_)) => Err(LayerError::Closed),
-            Err(_) => Err(LayerError::Unavailable("Redis is away".to_owned())),
+        let mut state = self.state.clone();
+        // An attempt that has failed already is no news: Redis may be back since.
+        if !matches!(*state.borrow_and_update(), State::Subscribed) {
+            match timeout(PATIENCE, state.changed()).await {
+                Ok(Ok(())) => {}
+                Ok(Err(_)) => return Err(LayerError::Closed),
+                Err(_) => return Err(LayerError::Unavailable("Redis is away".to_owned())),
+            }
+        }
+        match &*state.borrow() {
+            State::Failed(cause) => Err(LayerError::Unavailable(cause.clone())),
+            State::Trying | State::Subscribed => Ok(()),
         }
     }
 
@@ -114,20 +143,26 @@ impl Subscriber {
 impl Task {
     async fn run(mut self) {
         let mut pause = FIRST_PAUSE;
-        let mut had_connection = false;
         loop {
-            let Some(connection) = self.connect().await else {
-                self.refuse_for(pause).await;
-                pause = (pause * 2).min(LONGEST_PAUSE);
-                continue;
+            let (connection, inbox) = match self.connect().await {
+                Ok(connected) => connected,
+                Err(cause) => {
+                    self.note_failure(&cause);
+                    self.wishes.refuse_for(pause, &cause).await;
+                    pause = (pause * 2).min(LONGEST_PAUSE);
+                    continue;
+                }
             };
-            if std::mem::replace(&mut had_connection, true) {
+            if matches!(self.state.send_replace(State::Subscribed), State::Subscribed) {
                 tracing::info!("subscribed to Redis again");
                 self.hearer.missed();
             }
-            self.is_ready.send_replace(true);
             pause = FIRST_PAUSE;
-            match self.listen(connection).await {
+            let end = tokio::select! {
+                end = hear(inbox, self.hearer.as_ref()) => end,
+                end = self.wishes.fulfil(connection) => end,
+            };
+            match end {
                 End::Over => return,
                 End::Broken => tracing::warn!("the subscription to Redis broke: trying again for ever"),
             }
@@ -135,89 +170,108 @@ impl Task {
     }
 
     /// A connection on which everything that is wanted is subscribed.
-    async fn connect(&self) -> Option<PubSub> {
-        let connecting = async {
-            let mut connection = self.client.get_async_pubsub().await?;
-            connection.psubscribe(&self.pattern).await?;
-            if !self.wanted.is_empty() {
-                connection.subscribe(self.wanted.iter().collect::<Vec<_>>()).await?;
-            }
-            Ok::<_, RedisError>(connection)
+    async fn connect(&self) -> RedisResult<(MultiplexedConnection, Inbox)> {
+        let (inlet, inbox) = inbox();
+        // The inlet goes with the connection; that it is gone is how the end of the connection is noticed.
+        let put = move |push: PushInfo| {
+            inlet.put(push);
+            Ok::<_, std::convert::Infallible>(())
         };
-        match timeout(PATIENCE, connecting).await {
-            Ok(Ok(connection)) => Some(connection),
-            Ok(Err(cause)) => {
-                tracing::debug!(%cause, "subscribing to Redis failed");
-                None
-            }
-            Err(_) => None,
+        let settings = AsyncConnectionConfig::new().set_response_timeout(Some(PATIENCE)).set_push_sender(put);
+        let mut connection = self.host.connect(ProtocolVersion::RESP3, &settings).await?;
+        connection.psubscribe(&self.wishes.pattern).await?;
+        if !self.wishes.topics.is_empty() {
+            connection.subscribe(self.wishes.topics.iter().collect::<Vec<_>>()).await?;
         }
+        Ok((connection, inbox))
     }
 
-    async fn listen(&mut self, connection: PubSub) -> End {
-        let (mut sink, mut stream) = connection.split();
+    fn note_failure(&self, cause: &RedisError) {
+        tracing::debug!(%cause, "subscribing to Redis failed");
+        self.state.send_if_modified(|state| {
+            let is_first = !matches!(state, State::Subscribed);
+            if is_first {
+                *state = State::Failed(cause.to_string());
+            }
+            is_first
+        });
+    }
+}
+
+/// Passes on what was received, until the connection is gone.
+async fn hear(mut inbox: Inbox, hearer: &dyn Hearer) -> End {
+    let mut batch = Vec::new();
+    let mut told = Instant::now();
+    while inbox.take(&mut batch).await > 0 {
+        for heard in batch.drain(..) {
+            // Nobody here has a name that is no text.
+            if let Ok(topic) = std::str::from_utf8(&heard.topic) {
+                hearer.hear(topic, heard.body).await;
+            }
+        }
+        // To tell everybody takes time, of which there is none in the middle of it.
+        if inbox.is_empty() || told.elapsed() > LONGEST_SILENCE {
+            told = Instant::now();
+            report(&inbox, hearer);
+        }
+    }
+    report(&inbox, hearer);
+    End::Broken
+}
+
+fn report(inbox: &Inbox, hearer: &dyn Hearer) {
+    match inbox.dropped() {
+        0 => {}
+        messages => hearer.overflowed(messages),
+    }
+}
+
+impl Wishes {
+    /// Makes the changes that are asked for, and asks now and then whether Redis is still there.
+    async fn fulfil(&mut self, mut connection: MultiplexedConnection) -> End {
         let mut ping = interval(PING);
         loop {
             tokio::select! {
-                message = stream.next() => match message {
-                    Some(message) => self.hear(&message).await,
-                    None => return End::Broken,
-                },
                 request = self.requests.recv() => match request {
-                    Some(request) => if !self.change(request, &mut sink).await { return End::Broken },
+                    Some(request) => if !self.change(request, &mut connection).await { return End::Broken },
                     None => return End::Over,
                 },
-                _ = ping.tick() => {
-                    let answer = timeout(PATIENCE, sink.ping::<redis::Value>()).await;
-                    if !matches!(answer, Ok(Ok(_))) {
-                        return End::Broken;
-                    }
-                }
+                _ = ping.tick() => if cmd("PING").exec_async(&mut connection).await.is_err() {
+                    return End::Broken;
+                },
             }
         }
     }
 
-    async fn hear(&self, message: &Msg) {
-        self.hearer
-            .hear(message.get_channel_name(), Bytes::copy_from_slice(message.get_payload_bytes()))
-            .await;
-    }
-
     /// Makes a change and says whether the connection still works.
-    async fn change(&mut self, request: Request, sink: &mut PubSubSink) -> bool {
+    async fn change(&mut self, request: Request, connection: &mut MultiplexedConnection) -> bool {
         self.note(&request);
-        let changing = async {
-            if request.subscribe {
-                sink.subscribe(&request.topics).await
-            } else {
-                sink.unsubscribe(&request.topics).await
-            }
-        };
-        let outcome = match timeout(PATIENCE, changing).await {
-            Ok(outcome) => outcome.map_err(|error| LayerError::Unavailable(error.to_string())),
-            Err(_) => Err(LayerError::Unavailable("Redis did not answer in time".to_owned())),
+        let outcome = if request.subscribe {
+            connection.subscribe(&request.topics).await
+        } else {
+            connection.unsubscribe(&request.topics).await
         };
         let works = outcome.is_ok();
         // Who has asked may have given up.
-        let _ = request.done.send(outcome);
+        let _ = request.done.send(outcome.map_err(|error| unavailable(&error)));
         works
     }
 
     fn note(&mut self, request: &Request) {
         if request.subscribe {
-            self.wanted.extend(request.topics.iter().cloned());
+            self.topics.extend(request.topics.iter().cloned());
         } else {
-            self.wanted.retain(|topic| !request.topics.contains(topic));
+            self.topics.retain(|topic| !request.topics.contains(topic));
         }
     }
 
     /// Waits for the next attempt. What is asked for meanwhile is remembered for it, but cannot be confirmed.
-    async fn refuse_for(&mut self, pause: Duration) {
-        let until = tokio::time::Instant::now() + pause;
-        while let Ok(Some(request)) = tokio::time::timeout_at(until, self.requests.recv()).await {
+    async fn refuse_for(&mut self, pause: Duration, cause: &RedisError) {
+        let until = Instant::now() + pause;
+        while let Ok(Some(request)) = timeout_at(until, self.requests.recv()).await {
             self.note(&request);
-            let _ = request.done.send(Err(LayerError::Unavailable("Redis is away".to_owned())));
+            let _ = request.done.send(Err(unavailable(cause)));
         }
-        tokio::time::sleep_until(until).await;
+        sleep_until(until).await;
     }
 }

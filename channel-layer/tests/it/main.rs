@@ -14,3 +14,5 @@ mod redis;
 mod redis_server;
 #[cfg(test)]
 mod traits;
+#[cfg(test)]
+mod ways;

@@ -62,7 +62,8 @@ impl RedisServer {
     pub(crate) fn start_again(&mut self) {
         let port = self.port.to_string();
         let mut shell = Command::new("sh")
-            .args(["-c", KEEPER, "sh", "--port", &port, "--bind", "127.0.0.1", "--save", ""])
+            .args(["-c", KEEPER, "sh"])
+            .args(["--port", &port, "--bind", "127.0.0.1", "--save", ""])
             .args(["--user", "admin", "on", ">admin", "~*", "&*", "+@all", "--dir"])
             .arg(self.folder.path())
             .args(&self.options)
@@ -134,7 +135,7 @@ impl RedisServer {
 }
 
 /// A port that nobody listens on. Tests of several processes start looking in different places.
-fn free_port() -> u16 {
+pub(crate) fn free_port() -> u16 {
     static TAKEN: AtomicU32 = AtomicU32::new(0);
     let first = std::process::id().wrapping_mul(7919);
     loop {

@@ -2,7 +2,7 @@
 
 mod memberships;
 mod proxy;
-mod trial;
+pub(crate) mod trial;
 
 use std::time::Duration;
 
@@ -30,7 +30,7 @@ macro_rules! on_both_layers {
         }
     };
 }
-use on_both_layers;
+pub(crate) use on_both_layers;
 
 on_both_layers!(
     a_restart,

@@ -33,26 +33,29 @@ const NORMAL: usize = STREAMS - 1;
 const PERIOD: Duration = Duration::from_millis(40);
 
 /// The longest that a send may take, and what a busy machine adds.
-pub(super) const BOUND: Duration = Duration::from_millis(3_000 + 500);
+pub(crate) const BOUND: Duration = Duration::from_millis(3_000 + 500);
 
 /// How long after Redis is back every receiver hears again.
-pub(super) const BACK: Duration = Duration::from_secs(2);
+pub(crate) const BACK: Duration = Duration::from_secs(2);
 
 /// Which of the two layers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(crate) enum Kind {
     Core,
     PubSub,
 }
 
 impl Kind {
-    pub(super) fn layer(self, url: &str) -> Arc<dyn ChannelLayer> {
+    pub(crate) fn layer(self, url: &str) -> Arc<dyn ChannelLayer> {
         self.layer_with(url, Limits::default())
     }
 
     /// A layer on one server, or on several with commas between, with room for all that piles up during a fault.
-    pub(super) fn layer_with(self, url: &str, limits: Limits) -> Arc<dyn ChannelLayer> {
-        let config = RedisConfig::new(url.split(',')).limits(limits.capacity(Capacities::new(100_000)));
+    pub(crate) fn layer_with(self, url: &str, limits: Limits) -> Arc<dyn ChannelLayer> {
+        self.layer_of(RedisConfig::new(url.split(',')).limits(limits.capacity(Capacities::new(100_000))))
+    }
+
+    pub(crate) fn layer_of(self, config: RedisConfig) -> Arc<dyn ChannelLayer> {
         let bad = "the address is good";
         match self {
             Self::Core => Arc::new(RedisLayer::new(config).expect(bad)),
@@ -89,8 +92,8 @@ struct Log {
     heard: Mutex<Vec<Heard>>,
 }
 
-pub(super) struct Trial {
-    pub(super) server: RedisServer,
+pub(crate) struct Trial {
+    pub(crate) server: RedisServer,
     layers: [Arc<dyn ChannelLayer>; 2],
     log: Arc<Log>,
     is_running: Arc<AtomicBool>,
@@ -102,21 +105,29 @@ pub(super) struct Trial {
 
 impl Trial {
     /// A trial whose load runs undisturbed already.
-    pub(super) async fn start(kind: Kind) -> Self {
+    pub(crate) async fn start(kind: Kind) -> Self {
         let server = RedisServer::start();
         let url = server.url();
         Self::start_at(kind, server, &url).await
     }
 
     /// A trial whose layers reach the server by this address.
-    pub(super) async fn start_at(kind: Kind, server: RedisServer, url: &str) -> Self {
+    pub(crate) async fn start_at(kind: Kind, server: RedisServer, url: &str) -> Self {
         let tasks = Handle::current().metrics().num_alive_tasks();
         let layers = [kind.layer(url), kind.layer(url)];
         Self::start_between(layers, server, tasks).await
     }
 
+    /// A trial whose layers reach the server in this way.
+    pub(crate) async fn start_by(kind: Kind, server: RedisServer, config: &RedisConfig) -> Self {
+        let tasks = Handle::current().metrics().num_alive_tasks();
+        let config = config.clone().limits(Limits::default().capacity(Capacities::new(100_000)));
+        let layers = [kind.layer_of(config.clone()), kind.layer_of(config)];
+        Self::start_between(layers, server, tasks).await
+    }
+
     /// A trial between a sending layer and a receiving one.
-    pub(super) async fn start_between(
+    pub(crate) async fn start_between(
         layers: [Arc<dyn ChannelLayer>; 2],
         server: RedisServer,
         tasks: usize,
@@ -163,7 +174,7 @@ impl Trial {
     }
 
     /// Waits until every receiver has heard what was sent to it since then.
-    pub(super) async fn all_hear(&self, since: Instant, bound: Duration) {
+    pub(crate) async fn all_hear(&self, since: Instant, bound: Duration) {
         let start = Instant::now();
         loop {
             let deaf = self.log.deaf(since);
@@ -176,24 +187,24 @@ impl Trial {
     }
 
     /// Redis is back: everything works again soon.
-    pub(super) async fn is_back(&self) {
+    pub(crate) async fn is_back(&self) {
         self.all_hear(Instant::now(), BACK).await;
     }
 
     /// How many sends have failed so far.
-    pub(super) fn failures(&self) -> usize {
+    pub(crate) fn failures(&self) -> usize {
         self.log.sent.lock().iter().filter(|sent| sent.outcome.is_err()).count()
     }
 
     /// Whether every mailbox was told that it missed something.
-    pub(super) fn all_told(&self) -> bool {
+    pub(crate) fn all_told(&self) -> bool {
         let heard = self.log.heard.lock();
         let told = heard.iter().filter(|heard| heard.what.is_none()).map(|heard| heard.by);
         told.collect::<HashSet<_>>().len() == MEMBERS
     }
 
     /// Lets the load run undisturbed for a while, ends it, and judges.
-    pub(super) async fn finish(mut self) {
+    pub(crate) async fn finish(mut self) {
         // Sends that began during the fault may fail yet.
         let start = Instant::now();
         let calm = start + Duration::from_millis(100);
@@ -384,7 +395,7 @@ fn normal() -> ChannelName {
 }
 
 /// Waits until something holds.
-pub(super) async fn until(what: &str, bound: Duration, holds: impl AsyncFn() -> bool) {
+pub(crate) async fn until(what: &str, bound: Duration, holds: impl AsyncFn() -> bool) {
     let waiting = async {
         while !holds().await {
             sleep(Duration::from_millis(10)).await;
