@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::{ChannelLayer, InMemoryLayer, InvalidUrl, LayerError, RedisConfig, RedisLayer, RedisPubSubLayer};
 
 /// The ways to a Redis.
-const WAYS: [&str; 3] = ["redis", "rediss", "redis+unix"];
+const WAYS: [&str; 5] = ["redis", "rediss", "redis+unix", "redis+sentinel", "rediss+sentinel"];
 
 /// Why an address does not lead to a layer.
 #[derive(Debug, thiserror::Error)]
@@ -13,7 +13,7 @@ const WAYS: [&str; 3] = ["redis", "rediss", "redis+unix"];
 pub enum OpenError {
     /// The scheme is not one of ours.
     #[error(
-        "the channel layer {0:?} is not known: use memory://, redis://HOST:PORT or redis+pubsub://HOST:PORT; rediss is TLS"
+        "the channel layer {0:?} is not known: use memory://, redis://HOST:PORT or redis+pubsub://HOST:PORT; rediss is TLS, +sentinel and +unix are other ways there"
     )]
     Unknown(String),
     /// A Redis address that cannot be read.
@@ -26,7 +26,7 @@ pub enum OpenError {
 
 /// Opens the layer of an address: `memory://`; `redis://HOST:PORT[,HOST:PORT…][/DB][?prefix=…&expiry=…&capacity=…]`
 /// for [`RedisLayer`]; the same with `redis+pubsub://` for [`RedisPubSubLayer`]. `rediss` instead of `redis` is TLS;
-/// `redis+unix` and `redis+pubsub+unix` lead there by a socket. The forms
+/// `redis+sentinel` and `redis+unix` (with `+pubsub` after `redis` for that layer) lead there in other ways. The forms
 /// and options are those of [`RedisConfig::from_url`].
 ///
 /// # Errors
@@ -68,6 +68,8 @@ mod tests {
             ("redis+pubsub://127.0.0.1:1,127.0.0.1:2", "RedisPubSubLayer"),
             ("redis+unix:///run/redis.sock", "RedisLayer"),
             ("redis+pubsub+unix:///run/redis.sock", "RedisPubSubLayer"),
+            ("redis+sentinel://127.0.0.1:1,127.0.0.1:2/shop/0", "RedisLayer"),
+            ("rediss+pubsub+sentinel://127.0.0.1:1/shop?sentinel_password=x", "RedisPubSubLayer"),
         ] {
             assert!(format!("{:?}", open(address).unwrap()).starts_with(name), "{address}");
         }

@@ -26,7 +26,8 @@ const TOKEN_GRACE: Duration = Duration::from_secs(10);
 /// - for [`RedisPubSubLayer`](crate::RedisPubSubLayer): `&* +ping +publish +subscribe +unsubscribe +psubscribe`. Every
 ///   channel must be allowed, since a process hears its own by a pattern that begins with `*`, and Redis allows
 ///   patterns word for word;
-/// - `+select` for a database other than 0.
+/// - `+select` for a database other than 0, and `+role` behind sentinels, whose own user needs
+///   `+sentinel|get-master-addr-by-name`.
 ///
 /// ```
 /// use channel_layer::RedisConfig;
@@ -43,12 +44,14 @@ pub struct RedisConfig {
     pub(crate) format: Format,
     pub(crate) random_prefix_length: usize,
     pub(crate) ca: Option<PathBuf>,
+    pub(crate) sentinel_user: Option<String>,
+    pub(crate) sentinel_password: Option<String>,
 }
 
 /// An address of a Redis layer that cannot be read.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "the Redis address is not valid: {reason}; the forms are redis[s]://[user:password@]host:port[,host:port…][/db][?prefix=…&expiry=…&capacity=…] and redis+unix:///path[?…]"
+    "the Redis address is not valid: {reason}; the forms are redis[s]://[user:password@]host:port[,host:port…][/db][?prefix=…&expiry=…&capacity=…], redis[s]+sentinel://[user:password@]host:port[,host:port…]/MASTER[/db][?…] and redis+unix:///path[?…]"
 )]
 pub struct InvalidUrl {
     reason: String,
@@ -65,8 +68,8 @@ impl InvalidUrl {
 }
 
 impl RedisConfig {
-    /// The defaults over these hosts: each a URL such as `redis://127.0.0.1:6379/0`, `rediss://redis.example` or
-    /// `redis+unix:///run/redis.sock`. With several, groups and channels are spread over them, and all programs must name them in one order.
+    /// The defaults over these hosts: each a URL such as `redis://127.0.0.1:6379/0`, `rediss://redis.example`,
+    /// `redis+unix:///run/redis.sock` or `redis+sentinel://one,two,three/mymaster`. With several, groups and channels are spread over them, and all programs must name them in one order.
     pub fn new<H: Into<String>>(hosts: impl IntoIterator<Item = H>) -> Self {
         Self {
             hosts: hosts.into_iter().map(Into::into).collect(),
@@ -76,11 +79,20 @@ impl RedisConfig {
             format: Format::default(),
             random_prefix_length: 12,
             ca: None,
+            sentinel_user: None,
+            sentinel_password: None,
         }
     }
 
     /// Reads `redis://[user:password@]host:port[,host:port…][/db][?option=value&…]`, the same with `rediss` for TLS, or
     /// `redis+unix:///path/to/socket[?user=…&pass=…&db=…&option=value…]`.
+    ///
+    /// With `redis+sentinel://[user:password@]host[:port],…/MASTER[/db]` (or `rediss+sentinel`) the hosts are sentinels,
+    /// who are asked where the master is; of several masters, with commas between them, each is one host of the layer.
+    /// The login and the database are the masters'; [`sentinel_user`](Self::sentinel_user) and
+    /// [`sentinel_password`](Self::sentinel_password) are options. After a failover the layer finds the new master
+    /// by itself; what was not replicated yet is lost, and what was handed out a moment before may come again. With TLS, the certificates must be valid for what the sentinels
+    /// call the master, which is its IP address unless they were told to announce host names.
     ///
     /// The options are `prefix`, `expiry`, `group_expiry` (seconds), `capacity` (messages), `format` (`msgpack` or
     /// `json`) and [`ca`](Self::ca) (a file). As everywhere in a URL, `%` and two digits stand for what would be
@@ -121,6 +133,8 @@ impl RedisConfig {
             "group_expiry" => self.limits = self.limits.group_expiry(Duration::from_secs(number()?.into())),
             "capacity" => self.limits = self.limits.capacity(Capacities::new(number()? as usize)),
             "ca" => self.ca = Some(value.into()),
+            "sentinel_user" => self.sentinel_user = Some(value.to_owned()),
+            "sentinel_password" => self.sentinel_password = Some(value.to_owned()),
             "format" => {
                 self.format = match value {
                     "msgpack" => Format::Msgpack,
@@ -186,6 +200,20 @@ impl RedisConfig {
         self
     }
 
+    /// The user as whom the sentinels are asked, if they want to know; the master's is part of its address.
+    #[must_use]
+    pub fn sentinel_user(mut self, user: impl Into<String>) -> Self {
+        self.sentinel_user = Some(user.into());
+        self
+    }
+
+    /// The password with which the sentinels are asked, if they want one; the master's is part of its address.
+    #[must_use]
+    pub fn sentinel_password(mut self, password: impl Into<String>) -> Self {
+        self.sentinel_password = Some(password.into());
+        self
+    }
+
     /// The random bytes before each message, which tell equal messages apart; 12 by default.
     #[must_use]
     pub fn random_prefix_length(mut self, bytes: usize) -> Self {
@@ -194,17 +222,24 @@ impl RedisConfig {
     }
 }
 
-/// The address of each of several hosts that one address names.
+/// The address of each of several hosts, or of several masters of one set of sentinels, that one address names.
 fn hosts(scheme: &str, rest: &str) -> Result<Vec<String>, InvalidUrl> {
     let (login, hosts, path) = split_login(rest);
     if hosts.split(',').any(str::is_empty) {
         return Err(InvalidUrl::new("a host is missing"));
     }
-    Ok(hosts.split(',').map(|host| format!("{scheme}://{login}{host}/{path}")).collect())
+    if !scheme.ends_with("+sentinel") {
+        return Ok(hosts.split(',').map(|host| format!("{scheme}://{login}{host}/{path}")).collect());
+    }
+    let (masters, db) = path.split_once('/').unwrap_or((path, ""));
+    if masters.split(',').any(str::is_empty) {
+        return Err(InvalidUrl::new("the name of a master is missing after the sentinels"));
+    }
+    Ok(masters.split(',').map(|name| format!("{scheme}://{login}{hosts}/{name}/{db}")).collect())
 }
 
 /// The login with its `@`, the hosts, and the path of what follows a scheme.
-fn split_login(rest: &str) -> (&str, &str, &str) {
+pub(super) fn split_login(rest: &str) -> (&str, &str, &str) {
     let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
     let (login, hosts) = authority.split_at(authority.rfind('@').map_or(0, |at| at + 1));
     (login, hosts, path)
@@ -240,6 +275,11 @@ mod tests {
         assert_eq!(unix.prefix, "p");
         let tls = RedisConfig::from_url("rediss://a?ca=/etc/our%20ca.pem").unwrap();
         assert_eq!(tls.ca, Some(PathBuf::from("/etc/our ca.pem")));
+        let masters =
+            RedisConfig::from_url("redis+sentinel://:pw@a:1,b/one,two/3?sentinel_password=x").unwrap();
+        let login = "redis+sentinel://:pw@a:1,b";
+        assert_eq!(masters.hosts, [format!("{login}/one/3"), format!("{login}/two/3")]);
+        assert_eq!(masters.sentinel_password.as_deref(), Some("x"));
     }
 
     #[test]
@@ -252,6 +292,8 @@ mod tests {
             ("redis://a?format=xml", "format"),
             ("redis://a?colour=red", "colour"),
             ("redis://a?user=ana", "user"),
+            ("redis+sentinel://a:1,b:2", "master"),
+            ("redis+sentinel://a:1/one,,two", "master"),
             ("redis://a?prefix=%ff", "prefix"),
         ] {
             let error = RedisConfig::from_url(url).unwrap_err().to_string();

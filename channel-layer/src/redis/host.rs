@@ -13,6 +13,7 @@ use rustls::crypto::{CryptoProvider, ring};
 use tokio::time::timeout;
 
 use super::config::RedisConfig;
+use super::sentinel::Sentinels;
 use crate::LayerError;
 
 /// How long connecting may take, whatever it consists of.
@@ -21,17 +22,29 @@ pub(crate) const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 /// What every certificate in a PEM file begins with.
 const CERTIFICATE: &[u8] = b"-----BEGIN CERTIFICATE-----";
 
-/// Where one of the servers is that share the keys.
+/// One of those that share the keys.
 pub(crate) struct Host {
-    server: ConnectionInfo,
+    place: Place,
+}
+
+/// Where it is.
+enum Place {
+    Server(ConnectionInfo),
+    Sentinels(Sentinels),
 }
 
 impl Host {
     /// Reads an address, and the file of the authority that it is to be trusted by.
     pub(crate) fn new(address: &str, config: &RedisConfig) -> Result<Self, LayerError> {
         let ca = config.ca.as_deref().map(read_ca).transpose()?;
-        let server = address.into_connection_info().map_err(|error| unavailable(&error))?;
-        Ok(Self { server: secured(server, ca.as_deref())? })
+        let place = match address.split_once("+sentinel://") {
+            Some((scheme, rest)) => Place::Sentinels(Sentinels::new(scheme, rest, config, ca.as_deref())?),
+            None => {
+                let server = address.into_connection_info().map_err(|error| unavailable(&error))?;
+                Place::Server(secured(server, ca.as_deref())?)
+            }
+        };
+        Ok(Self { place })
     }
 
     /// Opens a connection, in one second or not at all. A protocol is said because only a subscriber needs RESP3,
@@ -41,14 +54,19 @@ impl Host {
         protocol: ProtocolVersion,
         settings: &AsyncConnectionConfig,
     ) -> RedisResult<MultiplexedConnection> {
-        let connecting = open(&self.server, protocol, settings);
+        let connecting = async {
+            match &self.place {
+                Place::Server(server) => open(server, protocol, settings).await,
+                Place::Sentinels(sentinels) => sentinels.connect(protocol, settings).await,
+            }
+        };
         let late = |_| Err(RedisError::from((ErrorKind::Io, "connecting to Redis took too long")));
         timeout(CONNECT_TIMEOUT, connecting).await.unwrap_or_else(late)
     }
 }
 
 /// Opens a connection to a server.
-async fn open(
+pub(super) async fn open(
     server: &ConnectionInfo,
     protocol: ProtocolVersion,
     settings: &AsyncConnectionConfig,
@@ -70,7 +88,7 @@ fn read_ca(path: &Path) -> Result<Vec<u8>, LayerError> {
 }
 
 /// Prepares a server's address for TLS, if it asks for it.
-fn secured(server: ConnectionInfo, ca: Option<&[u8]>) -> Result<ConnectionInfo, LayerError> {
+pub(super) fn secured(server: ConnectionInfo, ca: Option<&[u8]>) -> Result<ConnectionInfo, LayerError> {
     // Commands are small and many: one must not wait for the acknowledgement of another.
     let server = server.set_tcp_settings(TcpSettings::default().set_nodelay(true));
     let ConnectionAddr::TcpTls { insecure, .. } = server.addr() else {

@@ -9,8 +9,8 @@
 //! - [`keys`] names what stands in Redis, [`shards`] says on which host, and [`clock`] stamps it.
 //! - [`wire`] turns a message into those bytes and back: [`envelope`] says for whom it is, [`json`] is the other
 //!   body format, [`fernet`] encrypts.
-//! - [`host`] is where a server is and opens connections to it, [`shard`] keeps those connections
-//!   ([`commands`] is what all share), [`core`] sends, [`receiver`] and [`reader`] receive.
+//! - [`host`] is where a server is and opens connections to it ([`sentinel`]: where it is at the moment), [`shard`]
+//!   keeps those connections ([`commands`] is what all share), [`core`] sends, [`receiver`] and [`reader`] receive.
 
 mod clock;
 mod commands;
@@ -23,6 +23,7 @@ mod json;
 mod keys;
 mod reader;
 mod receiver;
+mod sentinel;
 mod shard;
 mod shards;
 mod wire;

@@ -10,6 +10,9 @@ use std::time::{Duration, Instant};
 /// Says the server's process, and stops it when the pipe closes, which it does even when the test is killed.
 const KEEPER: &str = r#"redis-server "$@" >/dev/null 2>&1 & echo $!; cat >/dev/null; kill -9 $!; wait $!"#;
 
+/// The configuration of a sentinel, in its folder.
+const SENTINEL: &str = "sentinel.conf";
+
 /// Ports below those that the system gives to clients: while the server is down nobody must take its port, and a
 /// client that tries again must not connect to itself.
 const PORTS: std::ops::Range<u32> = 10_000..30_000;
@@ -54,6 +57,19 @@ impl RedisServer {
         }
     }
 
+    /// Starts a sentinel with this configuration, and waits until it answers.
+    pub(crate) fn start_sentinel(config: &str) -> Self {
+        let mut sentinel = Self::absent(&["--sentinel"]);
+        // It writes down in this file what it learns.
+        std::fs::write(sentinel.folder.path().join(SENTINEL), config).expect("there is room for a file");
+        sentinel.start_again();
+        sentinel
+    }
+
+    pub(crate) fn port(&self) -> u16 {
+        self.port
+    }
+
     pub(crate) fn url(&self) -> String {
         format!("redis://127.0.0.1:{}", self.port)
     }
@@ -61,8 +77,10 @@ impl RedisServer {
     /// Starts a server that is down, at its old address and without data, and waits until it answers.
     pub(crate) fn start_again(&mut self) {
         let port = self.port.to_string();
+        let config = Some(self.folder.path().join(SENTINEL)).filter(|file| file.exists());
         let mut shell = Command::new("sh")
             .args(["-c", KEEPER, "sh"])
+            .args(config)
             .args(["--port", &port, "--bind", "127.0.0.1", "--save", ""])
             .args(["--user", "admin", "on", ">admin", "~*", "&*", "+@all", "--dir"])
             .arg(self.folder.path())

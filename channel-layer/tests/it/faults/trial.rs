@@ -64,6 +64,14 @@ impl Kind {
     }
 }
 
+/// Whether a message may come twice: replicas run behind, and one that takes over may still have what its master had
+/// already handed out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Repeats {
+    Never,
+    Possible,
+}
+
 /// What is sent: a stream's messages are numbered.
 #[derive(Serialize, Deserialize, Clone, Copy)]
 #[serde(tag = "type", rename = "trial.message")]
@@ -204,7 +212,16 @@ impl Trial {
     }
 
     /// Lets the load run undisturbed for a while, ends it, and judges.
-    pub(crate) async fn finish(mut self) {
+    pub(crate) async fn finish(self) {
+        self.finish_with(Repeats::Never).await;
+    }
+
+    /// The same, where a replica has taken over.
+    pub(crate) async fn finish_after_failover(self) {
+        self.finish_with(Repeats::Possible).await;
+    }
+
+    async fn finish_with(mut self, repeats: Repeats) {
         // Sends that began during the fault may fail yet.
         let start = Instant::now();
         let calm = start + Duration::from_millis(100);
@@ -217,7 +234,7 @@ impl Trial {
             sleep(Duration::from_millis(10)).await;
         }
         assert!(settled(), "messages are lost though nothing is wrong");
-        self.log.judge(calm);
+        self.log.judge(calm, repeats);
         self.leaves_nothing().await;
     }
 
@@ -270,7 +287,7 @@ impl Log {
         expected.filter(is_lost).map(|(at, _, by)| (at, by)).collect()
     }
 
-    fn judge(&self, calm: Instant) {
+    fn judge(&self, calm: Instant, repeats: Repeats) {
         for Sent { at, took, outcome, .. } in self.sent.lock().iter() {
             assert!(
                 matches!(outcome, Ok(()) | Err(LayerError::Unavailable(_))),
@@ -279,12 +296,12 @@ impl Log {
             assert!(*took <= BOUND, "a send took {took:?}: {outcome:?}");
             assert!(*at < calm || outcome.is_ok(), "after the fault a send ended with {outcome:?}");
         }
-        self.judge_order();
+        self.judge_order(repeats);
         self.judge_losses();
     }
 
     /// Nothing comes twice, and what was sent without an error comes in order.
-    fn judge_order(&self) {
+    fn judge_order(&self, repeats: Repeats) {
         let accepted: HashSet<_> = {
             let sent = self.sent.lock();
             let accepted = sent.iter().filter(|sent| sent.outcome.is_ok());
@@ -293,10 +310,13 @@ impl Log {
         let (mut seen, mut last) = (HashSet::new(), BTreeMap::new());
         for Heard { by, what, .. } in self.heard.lock().iter() {
             let Some(Numbered { stream, number }) = *what else { continue };
-            assert!(
-                seen.insert((stream, number, *by)),
-                "message {number} of stream {stream} came twice to {by}"
-            );
+            if !seen.insert((stream, number, *by)) {
+                assert!(
+                    repeats == Repeats::Possible,
+                    "message {number} of stream {stream} came twice to {by}"
+                );
+                continue;
+            }
             if accepted.contains(&(stream, number)) {
                 let before = last.insert((stream, *by), number);
                 assert!(before < Some(number), "of stream {stream}, {number} came after {before:?} to {by}");

@@ -1,8 +1,9 @@
-//! The ways to a Redis: over TLS, by a socket in the file system, as a user with few rights.
-//! Each on a real server, with
+//! The ways to a Redis: over TLS, by a socket in the file system, as a user with few rights,
+//! behind sentinels. Each on a real server, with
 //! the load of a trial, and through a restart.
 
 mod acl;
+mod sentinel;
 mod tls;
 mod unix;
 
