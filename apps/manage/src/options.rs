@@ -32,8 +32,9 @@ pub(crate) struct RunServer {
     #[arg(value_name = "ADDR:PORT", default_value = "127.0.0.1:8000")]
     pub(crate) addr: SocketAddr,
     /// The channel layer: memory:// is this process alone; redis://HOST:PORT,HOST:PORT/DB and
-    /// redis+pubsub://HOST:PORT connect processes, Django's among them. Options follow a question mark:
-    /// prefix=, expiry=, group_expiry= (seconds), capacity= (messages), format=msgpack or json.
+    /// redis+pubsub://HOST:PORT connect processes, Django's among them. rediss is TLS; redis+sentinel://HOST,HOST/MASTER
+    /// asks sentinels; redis+unix:///PATH is a socket. Options follow a question mark: prefix=, expiry=, group_expiry=
+    /// (seconds), capacity= (messages), format=msgpack or json, ca=FILE, sentinel_user=, sentinel_password=.
     #[arg(long, value_name = "URL", env = "WATERWAY_LAYER", default_value = "memory://")]
     pub(crate) layer: String,
     /// Send session cookies over https only; for servers behind a proxy that ends TLS.

@@ -275,3 +275,44 @@ impl Wishes {
         sleep_until(until).await;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use parking_lot::Mutex;
+    use redis::{PushKind, Value};
+
+    /// Notes what it is told.
+    #[derive(Default)]
+    struct Noted {
+        heard: Mutex<usize>,
+        overflowed: Mutex<Vec<u64>>,
+    }
+
+    #[async_trait]
+    impl Hearer for Noted {
+        async fn hear(&self, _: &str, _: Bytes) {
+            *self.heard.lock() += 1;
+        }
+
+        fn missed(&self) {}
+
+        fn overflowed(&self, messages: u64) {
+            self.overflowed.lock().push(messages);
+        }
+    }
+
+    #[tokio::test]
+    async fn what_comes_too_fast_is_told_once_after_the_rest_was_heard() {
+        let (inlet, inbox) = inbox();
+        let text = |text: &str| Value::BulkString(text.into());
+        for _ in 0..100_000 {
+            inlet.put(PushInfo { kind: PushKind::Message, data: vec![text("topic"), text("body")] });
+        }
+        drop(inlet);
+        let noted = Noted::default();
+        assert!(matches!(hear(inbox, &noted).await, End::Broken));
+        let heard = *noted.heard.lock() as u64;
+        assert_eq!(*noted.overflowed.lock(), [100_000 - heard]);
+    }
+}

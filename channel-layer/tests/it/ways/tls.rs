@@ -15,6 +15,7 @@ on_both_layers!(
     the_system_does_not_know_the_authority,
     another_host_name_is_refused,
     an_address_says_it_all,
+    sentinels_are_asked_over_tls_too,
 );
 
 /// A server that speaks TLS too.
@@ -41,17 +42,20 @@ impl Secured {
         let (certificate, key) =
             (file("server.pem", &certificate.pem()), file("key.pem", &key.serialize_pem()));
         let port = free_port();
-        let server = RedisServer::start_with(&[
-            "--tls-port",
-            &port.to_string(),
-            "--tls-cert-file",
-            &certificate,
-            "--tls-key-file",
-            &key,
-            "--tls-auth-clients",
-            "no",
-        ]);
+        let files = ["--tls-cert-file", &certificate, "--tls-key-file", &key, "--tls-auth-clients", "no"];
+        let server = RedisServer::start_with(&[&["--tls-port", &port.to_string()], &files[..]].concat());
         Self { server, port, folder }
+    }
+
+    /// A sentinel with the certificate of the server, and its port.
+    fn sentinel(&self) -> (RedisServer, u16) {
+        let (port, master) = (free_port(), self.port);
+        let [certificate, key] = ["server.pem", "key.pem"].map(|name| self.file(name).display().to_string());
+        let sentinel = RedisServer::start_sentinel(&format!(
+            "tls-port {port}\ntls-cert-file {certificate}\ntls-key-file {key}\ntls-auth-clients no\n\
+             sentinel monitor shop 127.0.0.1 {master} 1\n"
+        ));
+        (sentinel, port)
     }
 
     fn config(&self) -> RedisConfig {
@@ -99,8 +103,22 @@ async fn an_address_says_it_all(kind: Kind) {
     let secured = Secured::start("127.0.0.1");
     let scheme = if kind == Kind::Core { "rediss" } else { "rediss+pubsub" };
     let ca = secured.file("ca.pem");
-    let url = format!("{scheme}://127.0.0.1:{}?prefix=shop&ca={}", secured.port, ca.display());
-    let layer = channel_layer::open(&url).unwrap();
+    passes(&format!("{scheme}://127.0.0.1:{}?prefix=shop&ca={}", secured.port, ca.display())).await;
+}
+
+async fn sentinels_are_asked_over_tls_too(kind: Kind) {
+    let secured = Secured::start("127.0.0.1");
+    let (_sentinel, port) = secured.sentinel();
+    let scheme = if kind == Kind::Core { "rediss+sentinel" } else { "rediss+pubsub+sentinel" };
+    let ca = secured.file("ca.pem");
+    passes(&format!("{scheme}://127.0.0.1:{port}/shop?ca={}", ca.display())).await;
+    let stranger = RedisConfig::new([format!("rediss+sentinel://127.0.0.1:{port}/shop")]);
+    super::is_refused(kind, stranger.ca(secured.file("other-ca.pem")), "invalid peer certificate").await;
+}
+
+/// A message passes over what an address opens.
+async fn passes(url: &str) {
+    let layer = channel_layer::open(url).unwrap();
     let mut mailbox = layer.new_channel("specific").await.unwrap();
     let group = GroupName::new("g").unwrap();
     layer.group_add(&group, mailbox.name()).await.unwrap();
