@@ -13,7 +13,10 @@ const ENCRYPTED: Plan = Plan { rust_keys: &["new", "old"], python_keys: &["old",
 const TWO_HOSTS: Plan = Plan { hosts: 2, ..Plan::CORE };
 const FOUR_HOSTS: Plan = Plan { hosts: 4, ..Plan::CORE };
 
+const SENTINELS: Plan = Plan { hosts: 2, sentinels: true, ..Plan::CORE };
+
 with_python! {
+    groups_reach_both_sides_behind_sentinels: groups::reach_both_sides(SENTINELS);
     values_pass: values::pass_both_ways(Plan::CORE);
     values_pass_as_json: values::pass_both_ways(JSON);
     values_pass_encrypted: values::pass_both_ways(ENCRYPTED);

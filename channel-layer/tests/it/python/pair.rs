@@ -9,13 +9,17 @@ use channel_layer::{
 };
 use redis::{Cmd, FromRedisValue};
 use serde::{Deserialize, Serialize};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::peer::Peer;
 use crate::redis_server::RedisServer;
+use crate::ways::sentinel::Watched;
 
 /// How long a message may take.
 const PATIENCE: Duration = Duration::from_secs(15);
+
+/// What masters are called, in the order of hosts.
+const MASTERS: [&str; 2] = ["one", "two"];
 
 /// How a pair is set.
 #[derive(Clone, Copy)]
@@ -23,6 +27,8 @@ pub(super) struct Plan {
     pub(super) kind: Kind,
     /// How many servers there are.
     pub(super) hosts: usize,
+    /// Whether both sides are told of sentinels, and not of the servers.
+    pub(super) sentinels: bool,
     pub(super) prefix: &'static str,
     pub(super) format: Format,
     /// The encryption keys of each side.
@@ -43,6 +49,7 @@ pub(super) struct Pair {
     pub(super) rust: Arc<dyn ChannelLayer>,
     pub(super) python: Peer,
     servers: Vec<RedisServer>,
+    _watched: Option<Watched>,
     plan: Plan,
 }
 
@@ -51,6 +58,7 @@ impl Plan {
     pub(super) const CORE: Self = Self {
         kind: Kind::Core,
         hosts: 1,
+        sentinels: false,
         prefix: "asgi",
         format: Format::Msgpack,
         rust_keys: &[],
@@ -64,17 +72,30 @@ impl Plan {
 
     /// Starts the servers and both peers.
     pub(super) fn start(self) -> Pair {
-        let servers: Vec<_> = (0..self.hosts).map(|_| RedisServer::start()).collect();
-        let rust = self.rust(&servers);
-        let python = self.python(&servers);
-        Pair { rust, python, servers, plan: self }
+        let mut watched = self.sentinels.then(|| Watched::start(&MASTERS[..self.hosts]));
+        let servers = match &mut watched {
+            Some(watched) => std::mem::take(&mut watched.masters),
+            None => (0..self.hosts).map(|_| RedisServer::start()).collect(),
+        };
+        let rust = self.rust(match &watched {
+            Some(watched) => watched.config(&MASTERS[..self.hosts].join(",")),
+            None => RedisConfig::new(servers.iter().map(RedisServer::url)),
+        });
+        let hosts: Vec<_> = match &watched {
+            Some(watched) => MASTERS[..self.hosts].iter().map(|name| watched.host_of_python(name)).collect(),
+            // redis-py 8 gives up on a read after 5 s, which is as long as channels_redis blocks for a message: its
+            // users have to raise the timeout, as here.
+            None => servers.iter().map(|s| json!({ "address": s.url(), "socket_timeout": null })).collect(),
+        };
+        let python = self.python(&hosts);
+        Pair { rust, python, servers, _watched: watched, plan: self }
     }
 
-    fn rust(&self, servers: &[RedisServer]) -> Arc<dyn ChannelLayer> {
+    fn rust(&self, config: RedisConfig) -> Arc<dyn ChannelLayer> {
         let limits = Limits::default()
             .capacity(Capacities::new(self.capacity))
             .expiry(Duration::from_secs(self.expiry));
-        let config = RedisConfig::new(servers.iter().map(RedisServer::url))
+        let config = config
             .prefix(self.prefix)
             .limits(limits)
             .format(self.format)
@@ -86,12 +107,9 @@ impl Plan {
         }
     }
 
-    fn python(&self, servers: &[RedisServer]) -> Peer {
-        // redis-py 8 gives up on a read after 5 s, which is as long as channels_redis blocks for a message: its
-        // users have to raise the timeout, as here.
-        let host = |server: &RedisServer| json!({ "address": server.url(), "socket_timeout": null });
+    fn python(&self, hosts: &[Value]) -> Peer {
         let mut config = json!({
-            "hosts": servers.iter().map(host).collect::<Vec<_>>(),
+            "hosts": hosts,
             "prefix": self.prefix,
             "serializer_format": if self.format == Format::Json { "json" } else { "msgpack" },
         });

@@ -10,7 +10,10 @@ const ENCRYPTED: Plan = Plan { rust_keys: &["new", "old"], python_keys: &["old",
 const TWO_HOSTS: Plan = Plan { hosts: 2, ..Plan::PUB_SUB };
 const FOUR_HOSTS: Plan = Plan { hosts: 4, ..Plan::PUB_SUB };
 
+const SENTINELS: Plan = Plan { hosts: 2, sentinels: true, ..Plan::PUB_SUB };
+
 with_python! {
+    groups_reach_both_sides_behind_sentinels: groups::reach_both_sides(SENTINELS);
     values_pass: values::pass_both_ways(Plan::PUB_SUB);
     values_pass_as_json: values::pass_both_ways(JSON);
     values_pass_encrypted: values::pass_both_ways(ENCRYPTED);

@@ -3,7 +3,7 @@
 //! the load of a trial, and through a restart.
 
 mod acl;
-mod sentinel;
+pub(crate) mod sentinel;
 mod tls;
 mod unix;
 

@@ -23,14 +23,14 @@ const PASSWORD: &str = "watch";
 const FAILOVER: Duration = Duration::from_secs(15);
 
 /// Three sentinels, of which two have to agree, and what they watch: masters by name, each with a replica.
-struct Watched {
-    masters: Vec<RedisServer>,
+pub(crate) struct Watched {
+    pub(crate) masters: Vec<RedisServer>,
     replicas: Vec<RedisServer>,
     sentinels: Vec<RedisServer>,
 }
 
 impl Watched {
-    fn start(names: &[&str]) -> Self {
+    pub(crate) fn start(names: &[&str]) -> Self {
         let masters: Vec<_> = names.iter().map(|_| RedisServer::start()).collect();
         let replicas = masters.iter().map(|master| {
             let replica = RedisServer::start_with(&["--replicaof", "127.0.0.1", &master.port().to_string()]);
@@ -56,7 +56,19 @@ impl Watched {
         Self { masters, replicas, sentinels }
     }
 
-    fn config(&self, names: &str) -> RedisConfig {
+    /// One of the masters as `channels_redis` is told of it.
+    pub(crate) fn host_of_python(&self, name: &str) -> serde_json::Value {
+        let places: Vec<_> = self.sentinels.iter().map(|s| ("127.0.0.1", s.port())).collect();
+        serde_json::json!({
+            "sentinels": places,
+            "master_name": name,
+            "sentinel_kwargs": { "password": PASSWORD },
+            "socket_timeout": null,
+        })
+    }
+
+    /// All of the masters, with commas between them.
+    pub(crate) fn config(&self, names: &str) -> RedisConfig {
         let places: Vec<_> = self.sentinels.iter().map(|s| format!("127.0.0.1:{}", s.port())).collect();
         let address = format!("redis+sentinel://{}/{names}?sentinel_password={PASSWORD}", places.join(","));
         RedisConfig::from_url(&address).unwrap()
