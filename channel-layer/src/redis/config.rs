@@ -21,7 +21,7 @@ const TOKEN_GRACE: Duration = Duration::from_secs(10);
 ///
 /// A user of Redis' access control needs, with the prefix `shop`:
 ///
-/// - for [`RedisLayer`](crate::RedisLayer): `~shop* +ping +evalsha +script|load +bzpopmin +zpopmin +zadd +zrem +zcard
+/// - for [`RedisLayer`](crate::RedisLayer): `~shop* +ping +unwatch +evalsha +script|load +bzpopmin +zpopmin +zadd +zrem +zcard
 ///   +zrange +zremrangebyscore +expire`, and for [`flush`](crate::ChannelLayer::flush) also `+scan +del`;
 /// - for [`RedisPubSubLayer`](crate::RedisPubSubLayer): `&* +ping +publish +subscribe +unsubscribe +psubscribe`. Every
 ///   channel must be allowed, since a process hears its own by a pattern that begins with `*`, and Redis allows

@@ -57,11 +57,22 @@ impl Host {
         let connecting = async {
             match &self.place {
                 Place::Server(server) => open(server, protocol, settings).await,
-                Place::Sentinels(sentinels) => sentinels.connect(protocol, settings).await,
+                Place::Sentinels(sentinels) => Ok(sentinels.find(protocol, settings).await?.1),
             }
         };
-        let late = |_| Err(RedisError::from((ErrorKind::Io, "connecting to Redis took too long")));
-        timeout(CONNECT_TIMEOUT, connecting).await.unwrap_or_else(late)
+        in_time(connecting).await
+    }
+
+    /// Where the server is at the moment, and how it is spoken to.
+    pub(crate) async fn find(&self, protocol: ProtocolVersion) -> RedisResult<ConnectionInfo> {
+        match &self.place {
+            Place::Server(server) => Ok(speaking(server, protocol)),
+            Place::Sentinels(sentinels) => {
+                let settings = AsyncConnectionConfig::new();
+                let (master, _) = in_time(sentinels.find(protocol, &settings)).await?;
+                Ok(speaking(&master, protocol))
+            }
+        }
     }
 }
 
@@ -71,9 +82,18 @@ pub(super) async fn open(
     protocol: ProtocolVersion,
     settings: &AsyncConnectionConfig,
 ) -> RedisResult<MultiplexedConnection> {
-    let login = server.redis_settings().clone().set_protocol(protocol);
-    let client = Client::open(server.clone().set_redis_settings(login))?;
+    let client = Client::open(speaking(server, protocol))?;
     client.get_multiplexed_async_connection_with_config(settings).await
+}
+
+fn speaking(server: &ConnectionInfo, protocol: ProtocolVersion) -> ConnectionInfo {
+    let login = server.redis_settings().clone().set_protocol(protocol);
+    server.clone().set_redis_settings(login)
+}
+
+async fn in_time<T>(connecting: impl Future<Output = RedisResult<T>>) -> RedisResult<T> {
+    let late = |_| Err(RedisError::from((ErrorKind::Io, "connecting to Redis took too long")));
+    timeout(CONNECT_TIMEOUT, connecting).await.unwrap_or_else(late)
 }
 
 fn read_ca(path: &Path) -> Result<Vec<u8>, LayerError> {

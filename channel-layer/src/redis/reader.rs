@@ -147,7 +147,7 @@ async fn pop(
     let key = core.keys().queue(channel);
     let popped = match receiver::pop(&key, wait, &mut connection).await {
         Ok(popped) => popped,
-        Err(error) => return Err(receiver::broken(connection, &error)),
+        Err(error) => return Err(receiver::broken(shard, connection, &error)),
     };
     let Some((body, score)) = popped else { return Ok(None) };
     if core.is_expired(score) {

@@ -4,11 +4,12 @@
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
+use deadpool_redis::Connection;
 use redis::{ErrorKind, FromRedisValue, RedisError, cmd};
 
 use super::core::Core;
 use super::host::unavailable;
-use super::shard::{Blocking, Shard};
+use super::shard::Shard;
 use crate::LayerError;
 use crate::losses::count;
 use crate::registrar::Registrar;
@@ -60,7 +61,7 @@ async fn connected(
     let mut connection = shard.blocking().await?;
     loop {
         if let Err(error) = drain(core, key, &mut connection).await {
-            return Err(broken(connection, &error));
+            return Err(broken(shard, connection, &error));
         }
         if std::mem::take(was_away) {
             tracing::info!("receiving from Redis again");
@@ -70,7 +71,7 @@ async fn connected(
         match pop(key, WAIT, &mut connection).await {
             Ok(Some(entry)) => deliver(core, key, entry).await,
             Ok(None) => {}
-            Err(error) => return Err(broken(connection, &error)),
+            Err(error) => return Err(broken(shard, connection, &error)),
         }
     }
 }
@@ -79,22 +80,21 @@ async fn connected(
 pub(super) async fn pop(
     key: &str,
     wait: Duration,
-    connection: &mut Blocking,
+    connection: &mut Connection,
 ) -> Result<Option<Entry>, RedisError> {
     let mut pop = cmd("BZPOPMIN");
     // As text, whole seconds have no point, which Redis 5 would refuse.
     pop.arg(key).arg(wait.as_secs_f64().to_string());
-    let first: Option<(String, Vec<u8>, f64)> =
-        in_time(wait + GRACE, pop.query_async(&mut **connection)).await?;
+    let first: Option<(String, Vec<u8>, f64)> = in_time(wait + GRACE, pop.query_async(connection)).await?;
     Ok(first.map(|(_, body, score)| (body, score)))
 }
 
 /// Receives all that is there.
-async fn drain(core: &Core, key: &str, connection: &mut Blocking) -> Result<(), RedisError> {
+async fn drain(core: &Core, key: &str, connection: &mut Connection) -> Result<(), RedisError> {
     let mut more = cmd("ZPOPMIN");
     more.arg(key).arg(BATCH);
     loop {
-        let entries = entries(in_time(GRACE, more.query_async(&mut **connection)).await?)?;
+        let entries = entries(in_time(GRACE, more.query_async(connection)).await?)?;
         let is_last = entries.len() < BATCH;
         for entry in entries {
             deliver(core, key, entry).await;
@@ -115,8 +115,8 @@ async fn in_time<T>(
 }
 
 /// A connection that failed is not given back to the pool.
-pub(super) fn broken(connection: Blocking, error: &RedisError) -> LayerError {
-    drop(Blocking::take(connection));
+pub(super) fn broken(shard: &Shard, connection: Connection, error: &RedisError) -> LayerError {
+    shard.discard(connection);
     unavailable(error)
 }
 

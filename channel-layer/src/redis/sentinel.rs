@@ -62,29 +62,28 @@ impl Sentinels {
         })
     }
 
-    /// Opens a connection to the master that the first sentinel names which is right: all are asked at once, since
+    /// Finds the master, and opens a connection to it, by the first sentinel that is right: all are asked at once, since
     /// some may be down, hang, or not have heard of a failover yet.
-    pub(super) async fn connect(
+    pub(super) async fn find(
         &self,
         protocol: ProtocolVersion,
         settings: &AsyncConnectionConfig,
-    ) -> RedisResult<MultiplexedConnection> {
-        let ways =
-            self.sentinels.iter().map(|sentinel| self.connect_by(sentinel, protocol, settings).boxed());
-        select_ok(ways).await.map(|(connection, _)| connection)
+    ) -> RedisResult<(ConnectionInfo, MultiplexedConnection)> {
+        let ways = self.sentinels.iter().map(|sentinel| self.find_by(sentinel, protocol, settings).boxed());
+        select_ok(ways).await.map(|(found, _)| found)
     }
 
-    async fn connect_by(
+    async fn find_by(
         &self,
         sentinel: &ConnectionInfo,
         protocol: ProtocolVersion,
         settings: &AsyncConnectionConfig,
-    ) -> RedisResult<MultiplexedConnection> {
+    ) -> RedisResult<(ConnectionInfo, MultiplexedConnection)> {
         let (host, port) = self.ask(sentinel).await?;
         let master = self.master.clone().set_addr(moved(self.master.addr(), host, port));
         let mut connection = open(&master, protocol, settings).await?;
         match cmd("ROLE").query_async(&mut connection).await? {
-            Role::Primary { .. } => Ok(connection),
+            Role::Primary { .. } => Ok((master, connection)),
             _ => Err((ErrorKind::Io, "what a sentinel says is the master is not, or not yet").into()),
         }
     }

@@ -1,12 +1,12 @@
 //! The connections to one Redis server: one that everybody's commands share, and a pool for commands that block.
 
 use std::sync::Arc;
-use std::time::Duration;
 
-use deadpool::Runtime;
-use deadpool::managed::{Manager, Metrics, Object, Pool, PoolError, RecycleResult};
-use redis::aio::MultiplexedConnection;
-use redis::{AsyncConnectionConfig, FromRedisValue, ProtocolVersion, RedisError, ScriptInvocation, cmd};
+use deadpool_redis::{Connection, Manager, Pool, PoolError, Runtime};
+use parking_lot::Mutex;
+use redis::{
+    AsyncConnectionConfig, ErrorKind, FromRedisValue, ProtocolVersion, RedisError, ScriptInvocation,
+};
 
 use super::commands::Commands;
 use super::config::RedisConfig;
@@ -16,22 +16,12 @@ use crate::LayerError;
 /// The most blocking connections: one for the process' own queue, and one for each normal channel that is read.
 const BLOCKING_CONNECTIONS: usize = 256;
 
-/// How long after it was taken a connection is trusted without being asked: busy readers save a round trip.
-const TRUSTED: Duration = Duration::from_secs(1);
-
 /// One server.
 pub(crate) struct Shard {
     host: Arc<Host>,
     commands: Commands,
-    blocking: Pool<Opener>,
-}
-
-/// A connection for blocking commands, which goes back to its pool.
-pub(crate) type Blocking = Object<Opener>;
-
-/// Opens the connections of the pool.
-pub(crate) struct Opener {
-    host: Arc<Host>,
+    /// The pool over the server that was found last; sentinels may name another one when it fails.
+    blocking: Mutex<Option<Pool>>,
 }
 
 impl Shard {
@@ -40,21 +30,13 @@ impl Shard {
         if config.hosts.is_empty() {
             return Err(LayerError::Unavailable("no Redis host is configured".to_owned()));
         }
-        config.hosts.iter().map(|address| Self::new(Host::new(address, config)?)).collect()
+        config.hosts.iter().map(|address| Ok(Self::new(Host::new(address, config)?))).collect()
     }
 
     /// Connections that are opened when they are first used, so that a program can start before its Redis.
-    fn new(host: Host) -> Result<Self, LayerError> {
+    fn new(host: Host) -> Self {
         let host = Arc::new(host);
-        let blocking = Pool::builder(Opener { host: Arc::clone(&host) })
-            .max_size(BLOCKING_CONNECTIONS)
-            .runtime(Runtime::Tokio1)
-            .wait_timeout(Some(CONNECT_TIMEOUT))
-            .create_timeout(Some(CONNECT_TIMEOUT))
-            .recycle_timeout(Some(CONNECT_TIMEOUT))
-            .build()
-            .map_err(|error| LayerError::Unavailable(error.to_string()))?;
-        Ok(Self { commands: Commands::new(Arc::clone(&host)), host, blocking })
+        Self { commands: Commands::new(Arc::clone(&host)), host, blocking: Mutex::default() }
     }
 
     /// Opens further connections to the same server.
@@ -87,33 +69,44 @@ impl Shard {
     }
 
     /// A connection for blocking commands.
-    pub(crate) async fn blocking(&self) -> Result<Blocking, LayerError> {
-        self.blocking.get().await.map_err(|error| match error {
-            PoolError::Backend(error) => unavailable(&error),
-            error => LayerError::Unavailable(error.to_string()),
+    pub(crate) async fn blocking(&self) -> Result<Connection, LayerError> {
+        let known = self.blocking.lock().clone();
+        let pool = match known {
+            Some(pool) => pool,
+            None => {
+                let pool = self.pool().await.map_err(|error| unavailable(&error))?;
+                self.blocking.lock().insert(pool).clone()
+            }
+        };
+        pool.get().await.map_err(|error| {
+            *self.blocking.lock() = None;
+            match error {
+                PoolError::Backend(error) => unavailable(&error),
+                error => LayerError::Unavailable(error.to_string()),
+            }
         })
     }
-}
 
-impl Manager for Opener {
-    type Type = MultiplexedConnection;
-    type Error = RedisError;
-
-    async fn create(&self) -> Result<MultiplexedConnection, RedisError> {
-        // A blocking command answers when it has something to answer.
-        let settings = AsyncConnectionConfig::new().set_response_timeout(None);
-        self.host.connect(ProtocolVersion::RESP2, &settings).await
+    /// Drops a connection that failed instead of giving it back, and asks anew where the server is: it may have been
+    /// the master until now.
+    pub(crate) fn discard(&self, connection: Connection) {
+        drop(Connection::take(connection));
+        *self.blocking.lock() = None;
     }
 
-    /// Finds out whether a connection that was not used for a while still works.
-    async fn recycle(
-        &self,
-        connection: &mut MultiplexedConnection,
-        metrics: &Metrics,
-    ) -> RecycleResult<RedisError> {
-        if metrics.last_used() >= TRUSTED {
-            cmd("PING").exec_async(connection).await?;
-        }
-        Ok(())
+    /// A pool over the server as it is found now.
+    async fn pool(&self) -> Result<Pool, RedisError> {
+        let server = self.host.find(ProtocolVersion::RESP2).await?;
+        // A blocking command answers when it has something to answer.
+        let settings = AsyncConnectionConfig::new()
+            .set_connection_timeout(Some(CONNECT_TIMEOUT))
+            .set_response_timeout(None);
+        let pool = Pool::builder(Manager::new_with_config(server, settings)?)
+            .max_size(BLOCKING_CONNECTIONS)
+            .runtime(Runtime::Tokio1)
+            .wait_timeout(Some(CONNECT_TIMEOUT))
+            .create_timeout(Some(CONNECT_TIMEOUT))
+            .recycle_timeout(Some(CONNECT_TIMEOUT));
+        pool.build().map_err(|error| RedisError::from((ErrorKind::Io, "no pool", error.to_string())))
     }
 }

@@ -12,7 +12,7 @@ on_both_layers!(few_rights_are_enough, a_right_that_is_missing_is_named, a_wrong
 fn rights(kind: Kind) -> &'static str {
     match kind {
         Kind::Core => {
-            "~shop* +ping +evalsha +script|load +bzpopmin +zpopmin +zadd +zrem +zcard +zrange +zremrangebyscore \
+            "~shop* +ping +unwatch +evalsha +script|load +bzpopmin +zpopmin +zadd +zrem +zcard +zrange +zremrangebyscore \
              +expire +scan +del"
         }
         Kind::PubSub => "&* +ping +publish +subscribe +unsubscribe +psubscribe",
