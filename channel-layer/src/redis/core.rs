@@ -303,11 +303,17 @@ impl Core {
         name
     }
 
-    fn forget_member(&self, group: &GroupName) -> Option<ChannelName> {
+    /// The name by which this process is a member of a group.
+    fn member(&self, group: &GroupName) -> Option<ChannelName> {
+        self.own.lock().by_group.get(group).cloned()
+    }
+
+    /// What still arrives under the name is unroutable from now on, as nobody is there to hear it.
+    fn forget_member(&self, group: &GroupName) {
         let mut own = self.own.lock();
-        let name = own.by_group.remove(group)?;
-        own.by_name.remove(&name);
-        Some(name)
+        if let Some(name) = own.by_group.remove(group) {
+            own.by_name.remove(&name);
+        }
     }
 }
 
@@ -328,12 +334,16 @@ impl Memberships for Core {
         let Some(first) = groups.first() else { return Ok(()) };
         let mut remove = pipe();
         for group in groups {
-            // What still arrives under the name is unroutable from now on, as nobody is there to hear it.
-            if let Some(name) = self.forget_member(group) {
+            if let Some(name) = self.member(group) {
                 remove.zrem(self.keys.group(group), name.as_str()).ignore();
             }
         }
-        if remove.is_empty() { Ok(()) } else { self.shard_of_group(first).pipe(&remove).await }
+        if !remove.is_empty() {
+            self.shard_of_group(first).pipe(&remove).await?;
+        }
+        // Only now, so that whoever leaves beside us, as at the end, does not take it for done.
+        groups.iter().for_each(|group| self.forget_member(group));
+        Ok(())
     }
 
     fn hosts(&self) -> usize {
