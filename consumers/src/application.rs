@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
+use crate::consumer::AnyConsumer;
 use crate::context::Context;
 use crate::driver::Driver;
 use crate::{Error, Result, Scope, Transport, WebsocketConsumer};
@@ -64,8 +65,18 @@ where
             Ok(consumer) => Box::new(consumer),
             Err(error) => return transport.refuse(error),
         };
-        let Transport { socket, outbound, handshake, shutdown } = transport;
-        let context = Context::new(scope, outbound, handshake, C::LAYER);
-        Driver::new(consumer, context, socket, &shutdown).run().await;
+        serve(consumer, C::LAYER, scope, transport).await;
     }
+}
+
+/// Runs a consumer from its handshake to its end.
+pub(crate) async fn serve(
+    consumer: Box<dyn AnyConsumer>,
+    alias: &'static str,
+    scope: Scope,
+    transport: Transport,
+) {
+    let Transport { socket, outbound, handshake, shutdown, stream } = transport;
+    let context = Context::new(scope, outbound, handshake, alias).on_stream(stream);
+    Driver::new(consumer, context, socket, &shutdown).run().await;
 }

@@ -106,8 +106,10 @@ impl<C: WebsocketConsumer> AnyConsumer for C {
     }
 
     async fn receive(&mut self, ctx: &mut Context, frame: Frame) -> Result {
-        let incoming = C::Incoming::from_frame(frame)?;
-        WebsocketConsumer::receive(self, ctx, incoming).await
+        match ctx.read(frame).await? {
+            Some(incoming) => WebsocketConsumer::receive(self, ctx, incoming).await,
+            None => Ok(()),
+        }
     }
 
     async fn event(&mut self, ctx: &mut Context, message: Message) -> Result {

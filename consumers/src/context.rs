@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::future::{Ready, ready};
+use std::sync::Arc;
 
 use channel_layer::{ChannelName, Delivery, GroupName, Mailbox, Message};
 use futures_util::FutureExt;
@@ -13,11 +14,12 @@ use serde::de::DeserializeOwned;
 use tokio::sync::oneshot;
 use tokio::time::Interval;
 
+use crate::demultiplexer::Stream;
 use crate::layers::Slot;
 use crate::outbound::NotQueued;
-use crate::relay::Membership;
+use crate::relay::{Membership, Receiver};
 use crate::transport::{Acceptance, Handshake};
-use crate::{Close, Error, Event, Frame, Outbound, Result, Scope, heartbeat};
+use crate::{Close, Error, Event, Frame, FromFrame, Outbound, Result, Scope, heartbeat};
 
 /// The most groups that one connection may be in, joined and relayed together.
 pub const GROUPS_PER_CONNECTION: usize = 1024;
@@ -34,6 +36,7 @@ pub struct Context {
     alias: &'static str,
     mailbox: Option<Member>,
     relays: Vec<Membership>,
+    stream: Option<Arc<Stream>>,
 }
 
 /// The connection's own channel, which is made when it is first needed.
@@ -61,7 +64,22 @@ impl Context {
         alias: &'static str,
     ) -> Self {
         let handshake = Some(handshake);
-        Self { scope, outbound, handshake, closing: None, alias, mailbox: None, relays: Vec::new() }
+        Self {
+            scope,
+            outbound,
+            handshake,
+            closing: None,
+            alias,
+            mailbox: None,
+            relays: Vec::new(),
+            stream: None,
+        }
+    }
+
+    /// Makes this the context of a demultiplexer's stream, if it is one.
+    pub(crate) fn on_stream(mut self, stream: Option<Arc<Stream>>) -> Self {
+        self.stream = stream;
+        self
     }
 
     /// The connection's request, route and user.
@@ -83,9 +101,14 @@ impl Context {
     /// own consumer, and nobody else's.
     ///
     /// # Errors
-    /// [`Error::Gone`] when the socket has ended; a defect before it is accepted.
+    /// [`Error::Gone`] when the socket has ended; a defect before it is accepted, and for what is no JSON on a stream
+    /// of a [`Demultiplexer`](crate::Demultiplexer).
     pub async fn send(&mut self, frame: Frame) -> Result {
-        self.push(&frame.wire()).await
+        let wire = match &self.stream {
+            None => frame.wire(),
+            Some(stream) => stream.around(&frame)?,
+        };
+        self.push(&wire).await
     }
 
     /// Sends a value as JSON text.
@@ -93,8 +116,11 @@ impl Context {
     /// # Errors
     /// As [`send`](Self::send), and a defect when the value has no JSON form.
     pub async fn send_json<T: Serialize + ?Sized + Sync>(&mut self, value: &T) -> Result {
-        let frame = Frame::json(value)?;
-        self.send(frame).await
+        let wire = match &self.stream {
+            None => Frame::json(value)?.wire(),
+            Some(stream) => stream.around_json(&serde_json::to_string(value)?),
+        };
+        self.push(&wire).await
     }
 
     /// Sends an event to the client as JSON text, which is encoded once for all who forward the same event.
@@ -102,7 +128,10 @@ impl Context {
     /// # Errors
     /// As [`send_json`](Self::send_json).
     pub async fn forward<E: Serialize + 'static>(&mut self, event: &Event<E>) -> Result {
-        let wire = event.wire()?;
+        let wire = match &self.stream {
+            None => event.wire()?,
+            Some(stream) => stream.around_event(event)?,
+        };
         self.push(&wire).await
     }
 
@@ -152,7 +181,9 @@ impl Context {
         }
         self.check_room_for_a_group()?;
         let Slot { layer, relays } = self.slot()?;
-        let membership = relays.join(&layer, group, render, &self.outbound).await?;
+        let envelope = self.stream.as_deref().map(Stream::envelope);
+        let to = Receiver { outbound: &self.outbound, envelope };
+        let membership = relays.join(&layer, group, render, to).await?;
         self.relays.push(membership);
         Ok(())
     }
@@ -242,7 +273,6 @@ impl Context {
     /// Waits for what comes from the layer, and renews the connection's memberships meanwhile. Safe to cancel.
     pub(crate) async fn heard(&mut self) -> Heard {
         let Self { handshake, mailbox, scope, alias, .. } = self;
-        let answered = handshake.is_none();
         loop {
             let Some(Member { mailbox, groups, renewal, renewing }) = mailbox else {
                 closed(handshake.as_mut()).await;
@@ -250,7 +280,7 @@ impl Context {
             };
             tokio::select! {
                 delivery = mailbox.recv() => return Heard::Delivery(delivery),
-                () = closed(handshake.as_mut()), if !answered => return Heard::Unanswered,
+                () = closed(handshake.as_mut()) => return Heard::Unanswered,
                 () = finished(renewing.as_mut()) => *renewing = None,
                 _ = renewal.tick(), if renewing.is_none() => {
                     let (layer, groups, name) =
@@ -260,6 +290,42 @@ impl Context {
                     });
                 }
             }
+        }
+    }
+
+    /// What a frame is to the consumer. On a stream, a payload that cannot be read is answered, and is none.
+    pub(crate) async fn read<T: FromFrame>(&mut self, frame: Frame) -> Result<Option<T>> {
+        let Some(stream) = &self.stream else { return T::from_frame(frame).map(Some) };
+        let payload = frame.clone();
+        match T::from_frame(frame) {
+            Ok(incoming) => Ok(Some(incoming)),
+            Err(error) => {
+                let answer = stream.unreadable(&error, &payload);
+                self.push(&answer).await?;
+                Ok(None)
+            }
+        }
+    }
+
+    /// The demultiplexer's stream that this is the context of.
+    pub(crate) fn stream(&self) -> Option<&Arc<Stream>> {
+        self.stream.as_ref()
+    }
+
+    pub(crate) fn stream_name(&self) -> Option<&str> {
+        self.stream.as_ref().map(|stream| stream.envelope().name())
+    }
+
+    /// From here on, what is sent belongs to the frame that the socket has said last.
+    pub(crate) fn begin_request(&self) {
+        if let Some(stream) = &self.stream {
+            stream.begin_request();
+        }
+    }
+
+    pub(crate) fn end_request(&self) {
+        if let Some(stream) = &self.stream {
+            stream.end_request();
         }
     }
 

@@ -17,7 +17,7 @@ use crate::transport::Socket;
 use crate::{Close, CloseCode, Context, Error, Frame, Result, Shutdown};
 
 /// How long `disconnect` may take when the deadline of a shutdown has passed already.
-const LAST_WORDS: Duration = Duration::from_millis(500);
+pub(crate) const LAST_WORDS: Duration = Duration::from_millis(500);
 
 pub(crate) struct Driver {
     consumer: Box<dyn AnyConsumer>,
@@ -59,7 +59,7 @@ impl Driver {
         socket: Box<dyn Socket>,
         shutdown: &Shutdown,
     ) -> Self {
-        let io = Io::new(socket, context.outbound().clone(), shutdown);
+        let io = Io::new(socket, context.outbound().clone(), shutdown, context.stream().is_some());
         Self { consumer, context, io }
     }
 
@@ -80,7 +80,10 @@ impl Driver {
         let Self { context, io, .. } = self;
         tokio::select! {
             signal = std::future::poll_fn(|cx| io.poll_signal(cx)) => match signal {
-                Signal::Frame(frame) => Input::Frame(frame),
+                Signal::Frame(frame) => {
+                    context.begin_request();
+                    Input::Frame(frame)
+                }
                 Signal::Missed(missed) => Input::Missed(missed),
                 Signal::Closed(close) => Input::End(End::Peer(close.code)),
                 Signal::Draining => Input::End(End::Own(CloseCode::RESTART.into())),
@@ -108,7 +111,12 @@ impl Driver {
             Input::End(end) => return Some(self.refused_if_connecting(end)),
         };
         context.outbound().release();
-        self.settle(outcome).await
+        let end = self.settle(outcome).await;
+        if end.is_none() {
+            // An end is told to who asked for what led to it.
+            self.context.end_request();
+        }
+        end
     }
 
     /// What a handler's outcome means for the socket.
@@ -133,7 +141,8 @@ impl Driver {
                 return Box::pin(self.settle(outcome)).await;
             }
             Outcome::Returned(Err(Error::Defect(cause))) => {
-                tracing::error!(%cause, path = self.context.scope().path(), "a handler failed: its socket is closed");
+                let (path, stream) = (self.context.scope().path(), self.context.stream_name());
+                tracing::error!(%cause, path, stream, "a handler failed: its socket or stream is closed");
                 End::Own(CloseCode::INTERNAL.into())
             }
             Outcome::Panicked => End::Own(CloseCode::INTERNAL.into()),
@@ -156,6 +165,11 @@ impl Driver {
 
     async fn end(mut self, end: End) {
         self.context.outbound().finish();
+        let end = match end {
+            // A stream has no handshake that could be answered with a status.
+            End::Refused(Error::Close(close)) if self.context.stream().is_some() => End::Own(close),
+            end => end,
+        };
         let (code, had_socket) = match end {
             End::Peer(code) => (code, true),
             End::Own(close) => {

@@ -7,10 +7,12 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use channel_layer::{LayerError, Message};
+use parking_lot::Mutex;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::{Frame, Result};
+use crate::demultiplexer::Envelope;
+use crate::{Error, Frame, Result};
 
 /// A message of the layer as a value of `E`: decoded once per process, however many consumers hear it.
 pub struct Event<E> {
@@ -35,10 +37,30 @@ impl<E: Serialize + 'static> Event<E> {
             .derive(|_| Forwarded::<E>(Frame::json(&*self.value).map(|frame| frame.wire()), PhantomData));
         match &forwarded.0 {
             Ok(wire) => Ok(wire.clone()),
-            Err(cause) => Err(crate::Error::defect(cause.to_string())),
+            Err(cause) => Err(Error::defect(cause.to_string())),
         }
     }
+
+    /// The wire bytes of the event as JSON on a stream; the first who forwards it there encodes.
+    pub(crate) fn wire_on(&self, envelope: &Arc<Envelope>) -> Result<Bytes> {
+        let forwarded = self.message.derive(|_| ForwardedOn::<E>(Mutex::default(), PhantomData));
+        let mut streams = forwarded.0.lock();
+        if let Some((_, wire)) = streams.iter().find(|(known, _)| known == envelope) {
+            return Ok(wire.clone());
+        }
+        let wire = envelope.around(&self.json()?, None).wire();
+        streams.push((Arc::clone(envelope), wire.clone()));
+        Ok(wire)
+    }
+
+    /// The event as JSON text, encoded anew.
+    pub(crate) fn json(&self) -> Result<String> {
+        Ok(serde_json::to_string(&*self.value)?)
+    }
 }
+
+/// The same for streams, each with its envelope.
+struct ForwardedOn<E>(Mutex<Vec<(Arc<Envelope>, Bytes)>>, PhantomData<fn() -> E>);
 
 impl<E> Deref for Event<E> {
     type Target = E;

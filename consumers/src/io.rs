@@ -33,6 +33,8 @@ pub(crate) struct Io {
     inbox: VecDeque<Inbound>,
     /// Nothing more will come from the socket.
     ended: bool,
+    /// It is a demultiplexer's stream: what waits for its handlers waits there, and so does the end.
+    is_stream: bool,
     draining: Pin<Box<WaitForCancellationFutureOwned>>,
     is_draining: bool,
     cut: CancellationToken,
@@ -47,12 +49,18 @@ struct Stall {
 }
 
 impl Io {
-    pub(crate) fn new(socket: Box<dyn Socket>, outbound: Outbound, shutdown: &Shutdown) -> Self {
+    pub(crate) fn new(
+        socket: Box<dyn Socket>,
+        outbound: Outbound,
+        shutdown: &Shutdown,
+        is_stream: bool,
+    ) -> Self {
         Self {
             socket,
             outbound,
             inbox: VecDeque::new(),
             ended: false,
+            is_stream,
             draining: Box::pin(shutdown.draining_token().cancelled_owned()),
             is_draining: false,
             cut: shutdown.cut_token(),
@@ -62,7 +70,7 @@ impl Io {
 
     /// Serves the socket: writes, reads ahead, watches. Whatever it finds is kept for [`poll_signal`](Self::poll_signal).
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>) {
-        self.serve(cx, READ_AHEAD);
+        self.serve(cx, if self.is_stream { 0 } else { READ_AHEAD });
     }
 
     /// Serves the socket and reads until so much waits to be handled.
@@ -71,11 +79,15 @@ impl Io {
         self.poll_read(cx, read_ahead);
         if let Poll::Ready(Err(_)) = self.outbound.poll_flush(cx)
             && !self.ended
+            && !self.is_stream
         {
             self.ended = true;
             self.inbox.push_back(Inbound::Closed(CloseCode::ABNORMAL.into()));
         }
-        self.poll_stall(cx);
+        if !self.is_stream {
+            // A stream's queue moves when the socket's does, and that one is watched.
+            self.poll_stall(cx);
+        }
     }
 
     fn poll_draining(&mut self, cx: &mut Context<'_>) {
@@ -129,11 +141,14 @@ impl Io {
         }
     }
 
-    /// The next thing to handle: the end first, then losses, then frames in order.
+    /// The next thing to handle: an end of our own making first (a shutdown, a stall), then losses, then what the
+    /// client says, its own end among it, in order.
     pub(crate) fn poll_signal(&mut self, cx: &mut Context<'_>) -> Poll<Signal> {
-        // While no handler waits nothing is read ahead, so that a frame is answered before the close behind it is
-        // seen, after which there are no answers.
-        self.serve(cx, 1);
+        // Only a handler that has to wait is read ahead of. Otherwise the socket says one thing at a time, so that
+        // a frame's answer is written before the close behind it is read, to which the protocol replies at once.
+        // A stream's socket is asked last: whatever is handled before its frame may be the stream's end, and what
+        // it has not said by then is answered.
+        self.serve(cx, if self.is_stream { 0 } else { 1 });
         if self.is_draining {
             return Poll::Ready(Signal::Draining);
         }
@@ -142,6 +157,9 @@ impl Io {
         }
         if let Some(missed) = self.outbound.take_missed() {
             return Poll::Ready(Signal::Missed(missed));
+        }
+        if self.is_stream {
+            self.poll_read(cx, 1);
         }
         match self.inbox.pop_front() {
             Some(Inbound::Frame(frame)) => Poll::Ready(Signal::Frame(frame)),

@@ -39,6 +39,7 @@
 //!
 //! - [`WebsocketConsumer`] is what you implement; [`Context`] has its verbs: accept, send, send_json, forward, close,
 //!   join, relay, leave, group_send, send_to. [`application`] makes an [`Application`] of it.
+//! - [`Demultiplexer`] carries many consumers over one socket, each on a stream of its own.
 //! - [`Scope`] is what is known about a connection; [`Frame`], [`Json`] and [`Event`] are what comes and goes.
 //! - [`Error`] tells a deliberate [`Close`], a refusal ([`Denial`]), a layer that failed and a defect apart.
 //! - [`testing`] plugs a client straight into an application: no port, no sleep.
@@ -65,6 +66,7 @@ mod application;
 mod close;
 mod consumer;
 mod context;
+mod demultiplexer;
 mod driver;
 mod error;
 mod event;
@@ -85,6 +87,7 @@ pub use channel_layer::{
 pub use close::{Close, CloseCode};
 pub use consumer::WebsocketConsumer;
 pub use context::{Accept, Context, GROUPS_PER_CONNECTION};
+pub use demultiplexer::{Demultiplexer, Multiplexed, REQUEST_ID_LIMIT, STREAMS_PER_DEMULTIPLEXER};
 pub use error::{Denial, Error, Result};
 pub use event::{Event, NoEvents};
 pub use frame::{Frame, FromFrame, Json};

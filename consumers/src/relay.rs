@@ -16,6 +16,7 @@ use serde::de::DeserializeOwned;
 use slab::Slab;
 use tokio::sync::{Notify, OnceCell};
 
+use crate::demultiplexer::Envelope;
 use crate::{Frame, Outbound};
 
 /// The most frames that one turn gathers into one write per socket.
@@ -37,16 +38,23 @@ pub(crate) struct Relays {
     open: Mutex<HashMap<Key, Arc<Relay>>>,
 }
 
-/// Sockets share a relay when they relay the same group by the same function.
+/// Sockets share a relay when they relay the same group by the same function, on the same stream if on any.
 #[derive(Clone, PartialEq, Eq, Hash)]
 struct Key {
     group: GroupName,
     event: TypeId,
     render: usize,
+    envelope: Option<Arc<Envelope>>,
+}
+
+/// The socket that a relay passes events on to, or the stream of one, and what it puts around them.
+pub(crate) struct Receiver<'a> {
+    pub(crate) outbound: &'a Outbound,
+    pub(crate) envelope: Option<&'a Arc<Envelope>>,
 }
 
 struct Relay {
-    group: GroupName,
+    key: Key,
     render: Render,
     started: OnceCell<()>,
     sockets: Mutex<Sockets>,
@@ -67,30 +75,31 @@ impl Relays {
         layer: &Arc<dyn ChannelLayer>,
         group: &GroupName,
         render: fn(&E) -> Option<Frame>,
-        socket: &Outbound,
+        to: Receiver<'_>,
     ) -> Result<Membership, LayerError> {
-        let key = Key { group: group.clone(), event: TypeId::of::<E>(), render: render as usize };
+        let envelope = to.envelope.cloned();
+        let key = Key { group: group.clone(), event: TypeId::of::<E>(), render: render as usize, envelope };
         let membership = loop {
             let relay = Arc::clone(
                 self.open
                     .lock()
                     .entry(key.clone())
-                    .or_insert_with(|| Arc::new(Relay::new(group.clone(), render))),
+                    .or_insert_with_key(|key| Arc::new(Relay::new(key.clone(), render))),
             );
-            if let Some(slot) = relay.add(socket) {
-                break Membership { relay, slot, key, relays: Arc::downgrade(self) };
+            if let Some(slot) = relay.add(to.outbound) {
+                break Membership { relay, slot, relays: Arc::downgrade(self) };
             }
-            self.forget(&key, &relay);
+            self.forget(&relay);
         };
         let relay = &membership.relay;
         relay.started.get_or_try_init(|| relay.start(Arc::clone(layer))).await?;
         Ok(membership)
     }
 
-    fn forget(&self, key: &Key, relay: &Arc<Relay>) {
+    fn forget(&self, relay: &Arc<Relay>) {
         let mut open = self.open.lock();
-        if open.get(key).is_some_and(|known| Arc::ptr_eq(known, relay)) {
-            open.remove(key);
+        if open.get(&relay.key).is_some_and(|known| Arc::ptr_eq(known, relay)) {
+            open.remove(&relay.key);
         }
     }
 }
@@ -105,18 +114,18 @@ impl std::fmt::Debug for Relays {
 pub(crate) struct Membership {
     relay: Arc<Relay>,
     slot: usize,
-    key: Key,
     relays: Weak<Relays>,
 }
 
 impl Membership {
     pub(crate) fn group(&self) -> &GroupName {
-        &self.relay.group
+        &self.relay.key.group
     }
 
     /// Whether this passes on the same group by the same function.
     pub(crate) fn is<E: 'static>(&self, group: &GroupName, render: fn(&E) -> Option<Frame>) -> bool {
-        self.key == Key { group: group.clone(), event: TypeId::of::<E>(), render: render as usize }
+        let key = &self.relay.key;
+        key.group == *group && key.event == TypeId::of::<E>() && key.render == render as usize
     }
 }
 
@@ -131,25 +140,26 @@ impl Drop for Membership {
         drop(sockets);
         self.relay.stop.notify_one();
         if let Some(relays) = self.relays.upgrade() {
-            relays.forget(&self.key, &self.relay);
+            relays.forget(&self.relay);
         }
     }
 }
 
 impl Relay {
-    fn new<E: DeserializeOwned + Send + Sync + 'static>(
-        group: GroupName,
-        render: fn(&E) -> Option<Frame>,
-    ) -> Self {
+    fn new<E: DeserializeOwned + Send + Sync + 'static>(key: Key, render: fn(&E) -> Option<Frame>) -> Self {
+        let envelope = key.envelope.clone();
         let render = move |message: &Message| match message.decode::<E>() {
-            Ok(event) => render(&event),
+            Ok(event) => match &envelope {
+                None => render(&event),
+                Some(envelope) => render(&event).and_then(|frame| envelope.around_relayed(&frame)),
+            },
             Err(cause) => {
                 tracing::debug!(%cause, kind = message.kind(), "an event that the relay does not know was dropped");
                 None
             }
         };
         Self {
-            group,
+            key,
             render: Box::new(render),
             started: OnceCell::new(),
             sockets: Mutex::default(),
@@ -165,7 +175,7 @@ impl Relay {
     /// Joins the group, so that whatever is sent after this is passed on, and starts the task.
     async fn start(self: &Arc<Self>, layer: Arc<dyn ChannelLayer>) -> Result<(), LayerError> {
         let mailbox = layer.new_channel("relay").await?;
-        layer.group_add(&self.group, mailbox.name()).await?;
+        layer.group_add(&self.key.group, mailbox.name()).await?;
         tokio::spawn(Arc::clone(self).run(layer, mailbox));
         Ok(())
     }
@@ -182,7 +192,7 @@ impl Relay {
                     self.deliver(&batch, &mut waiting, &mut mailbox).await;
                 }
                 _ = renewal.tick() => {
-                    crate::heartbeat::renew(&*layer, [&self.group], mailbox.name()).await;
+                    crate::heartbeat::renew(&*layer, [&self.key.group], mailbox.name()).await;
                 }
             }
         }
@@ -313,6 +323,10 @@ mod tests {
         assert_eq!(bytes, expected);
     }
 
+    fn plain(outbound: &Outbound) -> Receiver<'_> {
+        Receiver { outbound, envelope: None }
+    }
+
     fn socket() -> (Outbound, tokio::io::DuplexStream) {
         let (reader, writer) = tokio::io::duplex(4096);
         let outbound = Outbound::new();
@@ -325,8 +339,8 @@ mod tests {
         let (relays, layer, group) = fixture();
         let (first, mut first_reader) = socket();
         let (second, mut second_reader) = socket();
-        let one = relays.join(&layer, &group, render, &first).await.unwrap();
-        let two = relays.join(&layer, &group, render, &second).await.unwrap();
+        let one = relays.join(&layer, &group, render, plain(&first)).await.unwrap();
+        let two = relays.join(&layer, &group, render, plain(&second)).await.unwrap();
         assert_eq!(relays.open.lock().len(), 1);
         layer.group_send(&group, said("both")).await.unwrap();
         read(&mut first_reader, &["both"]).await;
@@ -336,7 +350,7 @@ mod tests {
         read(&mut second_reader, &["second"]).await;
         drop(two);
         assert_eq!(relays.open.lock().len(), 0);
-        let again = relays.join(&layer, &group, render, &first).await.unwrap();
+        let again = relays.join(&layer, &group, render, plain(&first)).await.unwrap();
         layer.group_send(&group, said("again")).await.unwrap();
         read(&mut first_reader, &["again"]).await;
         drop(again);
@@ -346,7 +360,7 @@ mod tests {
     async fn one_bad_event_does_not_end_the_relay() {
         let (relays, layer, group) = fixture();
         let (socket, mut reader) = socket();
-        let _membership = relays.join(&layer, &group, render, &socket).await.unwrap();
+        let _membership = relays.join(&layer, &group, render, plain(&socket)).await.unwrap();
         let unknown = Message::new(&std::collections::BTreeMap::from([("type", "unknown")])).unwrap();
         for message in [said("1"), said("hidden"), unknown, said("panic"), said("2")] {
             layer.group_send(&group, message).await.unwrap();
@@ -360,7 +374,7 @@ mod tests {
         let limits = channel_layer::Limits::default().group_expiry(std::time::Duration::from_secs(3));
         let layer: Arc<dyn ChannelLayer> = Arc::new(InMemoryLayer::new(limits));
         let (socket, mut reader) = socket();
-        let _membership = relays.join(&layer, &group, render, &socket).await.unwrap();
+        let _membership = relays.join(&layer, &group, render, plain(&socket)).await.unwrap();
         tokio::time::sleep(std::time::Duration::from_secs(60)).await;
         layer.group_send(&group, said("still here")).await.unwrap();
         read(&mut reader, &["still here"]).await;
@@ -372,7 +386,7 @@ mod tests {
         let limits = channel_layer::Limits::default().capacity(channel_layer::Capacities::new(2));
         let layer: Arc<dyn ChannelLayer> = Arc::new(InMemoryLayer::new(limits));
         let (socket, mut reader) = socket();
-        let _membership = relays.join(&layer, &group, render, &socket).await.unwrap();
+        let _membership = relays.join(&layer, &group, render, plain(&socket)).await.unwrap();
         // All at once, for a send that finds a member behind lets that member run.
         let sends = (0..5).map(|n| layer.group_send(&group, said(&n.to_string())));
         futures_util::future::join_all(sends).await;

@@ -15,6 +15,7 @@ use crate::{ChannelLayers, Denial, Error, Result};
 /// A connection's scope: ASGI's word for what stays the same while it lives.
 ///
 /// It holds copies of the few things it needs, for the request itself would keep the server's read buffer alive.
+#[derive(Clone)]
 pub struct Scope {
     path: Box<str>,
     /// How much of the path outer routers have matched, in bytes.

@@ -54,6 +54,12 @@ impl Shutdown {
         self.connections.spawn(connection);
     }
 
+    /// What a demultiplexer's streams get. They do not drain by themselves, for the demultiplexer tells them the
+    /// end; but at the deadline their handlers are dropped too.
+    pub(crate) fn of_streams(&self) -> Self {
+        Self { draining: self.cut.clone(), cut: self.cut.clone(), connections: TaskTracker::new() }
+    }
+
     pub(crate) fn draining_token(&self) -> CancellationToken {
         self.draining.clone()
     }

@@ -1,10 +1,12 @@
 //! The seam between a server and an application: one socket, before, during and after its life.
 
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 use tokio::sync::oneshot;
 
+use crate::demultiplexer::Stream;
 use crate::{Close, Denial, Error, Frame, Outbound, Shutdown};
 
 /// What an application is given to talk over: the socket's two directions and the answer to its handshake.
@@ -16,6 +18,8 @@ pub struct Transport {
     pub(crate) outbound: Outbound,
     pub(crate) handshake: oneshot::Sender<Handshake>,
     pub(crate) shutdown: Shutdown,
+    /// Which stream of a demultiplexer this is, if it is one.
+    pub(crate) stream: Option<Arc<Stream>>,
 }
 
 impl Transport {
@@ -29,14 +33,20 @@ impl Transport {
         shutdown: Shutdown,
     ) -> (Self, oneshot::Receiver<Handshake>) {
         let (handshake, answer) = oneshot::channel();
-        (Self { socket: Box::new(socket), outbound, handshake, shutdown }, answer)
+        (Self { socket: Box::new(socket), outbound, handshake, shutdown, stream: None }, answer)
     }
 
     /// Refuses the handshake for a reason: a [`Denial`] as it is, a [`Close`] with 403, a layer that failed with
     /// 503, a defect (which is logged) with 500.
-    pub fn refuse(self, error: impl Into<Error>) {
-        // Who asked may be gone; then nobody needs the answer.
-        let _ = self.handshake.send(Handshake::Deny(error.into().into_denial()));
+    pub fn refuse(mut self, error: impl Into<Error>) {
+        match error.into() {
+            // There is no handshake to answer on a stream, so a close can be told as what it is.
+            Error::Close(close) if self.stream.is_some() => self.socket.close(&close.sendable()),
+            error => {
+                // Who asked may be gone; then nobody needs the answer.
+                let _ = self.handshake.send(Handshake::Deny(error.into_denial()));
+            }
+        }
     }
 }
 

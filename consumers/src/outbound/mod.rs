@@ -7,7 +7,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
-use bytes::{Buf, Bytes};
+use bytes::{Buf, Bytes, BytesMut};
 use channel_layer::Missed;
 use parking_lot::Mutex;
 use tokio::io::AsyncWrite;
@@ -152,6 +152,42 @@ impl Outbound {
             state.write_for_task(&self.0.room);
         }
         true
+    }
+
+    /// Takes finished frames of a demultiplexer's stream, as many of the pieces as there is room for and each as a
+    /// whole, and writes them at once if nothing stands before them. Returns how many bytes it took.
+    pub(crate) fn adopt(&self, pieces: &[IoSlice<'_>]) -> Result<usize, NotQueued> {
+        let mut state = self.0.state.lock();
+        match state.phase {
+            Phase::Open if state.full_since.is_some() => return Err(NotQueued::Full),
+            Phase::Open => {}
+            Phase::Finishing | Phase::Gone => return Err(NotQueued::Gone),
+        }
+        let is_first = state.backlog.is_empty();
+        let mut wire = BytesMut::new();
+        let mut frames = 0;
+        for piece in pieces {
+            if state.frames + frames >= UNSENT_FRAMES || state.bytes + wire.len() >= UNSENT_BYTES {
+                break;
+            }
+            wire.extend_from_slice(piece);
+            frames += 1;
+        }
+        let taken = wire.len();
+        state.append(Piece { bytes: wire.freeze(), frames });
+        if is_first {
+            state.write_for_task(&self.0.room);
+        }
+        Ok(taken)
+    }
+
+    /// Queues the last frame of a demultiplexer's stream behind all others, even after the frames have ended.
+    pub(crate) fn last_words(&self, wire: &Bytes) {
+        let mut state = self.0.state.lock();
+        if state.phase != Phase::Gone {
+            state.append(Piece { bytes: wire.clone(), frames: 1 });
+            state.write_for_task(&self.0.room);
+        }
     }
 
     /// Notes that frames were lost before they came here, and wakes the connection's task to tell the consumer.

@@ -132,3 +132,27 @@ async fn a_broken_socket_ends_the_queue_and_wakes_who_waits_for_room() {
     waiting.await.unwrap();
     assert_eq!(outbound.push(&wire("x")), Err(NotQueued::Gone));
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_streams_frames_are_taken_as_far_as_there_is_room_and_each_as_a_whole() {
+    let (outbound, mut reader) = pipe(4);
+    flush(&outbound).await;
+    let frame = wire("x");
+    for _ in 0..UNSENT_FRAMES - 2 {
+        outbound.push(&frame).unwrap();
+    }
+    flush(&outbound).await;
+    // One frame and a third have left.
+    let pieces = [IoSlice::new(&frame); 5];
+    assert_eq!(outbound.adopt(&pieces), Ok(3 * frame.len()));
+    assert_eq!(outbound.adopt(&pieces), Err(NotQueued::Full));
+    read(&mut reader, 4).await;
+    flush(&outbound).await;
+    assert_eq!(outbound.adopt(&pieces), Ok(frame.len()), "the rest waits for more room");
+    let large = vec![0; UNSENT_BYTES];
+    let (outbound, _reader) = pipe(1);
+    let pieces = [IoSlice::new(&large[1..]), IoSlice::new(&large), IoSlice::new(&large)];
+    assert_eq!(outbound.adopt(&pieces), Ok(2 * UNSENT_BYTES - 1), "the piece that fills it is taken whole");
+    outbound.finish();
+    assert_eq!(outbound.adopt(&pieces), Err(NotQueued::Gone));
+}

@@ -4,6 +4,8 @@
 #[cfg(test)]
 mod communicator;
 #[cfg(test)]
+mod demultiplexer;
+#[cfg(test)]
 mod endings;
 #[cfg(test)]
 mod groups;
