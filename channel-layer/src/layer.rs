@@ -66,6 +66,12 @@ pub trait ChannelLayer: Debug + Send + Sync + 'static {
 
     /// What was lost since the layer was made, by cause.
     fn losses(&self) -> Losses;
+
+    /// What all processes know the layer by that it connects, so that they can tell whether they share it; `None`
+    /// when it ends with this process. No address and no password is part of it.
+    fn shared_as(&self) -> Option<String> {
+        None
+    }
 }
 
 /// A shared layer is a layer, so that one may be handed to whoever takes layers by value.
@@ -109,5 +115,9 @@ impl<L: ChannelLayer + ?Sized> ChannelLayer for Arc<L> {
 
     fn losses(&self) -> Losses {
         (**self).losses()
+    }
+
+    fn shared_as(&self) -> Option<String> {
+        (**self).shared_as()
     }
 }

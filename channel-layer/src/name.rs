@@ -1,7 +1,10 @@
 //! The names of channels and groups: one grammar, checked once, cheap to clone.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// The longest name in characters, as in Channels, which demands fewer than 100.
 pub const NAME_LIMIT: usize = 99;
@@ -96,9 +99,23 @@ impl GroupName {
     }
 }
 
-/// Writes the traits by which a name is shown, since both kinds are shown alike.
+/// Writes the traits by which a name is shown, and told to others, since both kinds are a text.
 macro_rules! shown_as_text {
     ($name:ident) => {
+        impl Serialize for $name {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.serialize_str(&self.0)
+            }
+        }
+
+        impl<'de> Deserialize<'de> for $name {
+            /// A text that is no name is an error.
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                let name = <Cow<'de, str>>::deserialize(deserializer)?;
+                Self::new(name).map_err(serde::de::Error::custom)
+            }
+        }
+
         impl fmt::Display for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str(&self.0)

@@ -316,6 +316,12 @@ impl Context {
         self.stream.as_ref().map(|stream| stream.envelope().name())
     }
 
+    /// Whether the frame that is being handled names a request, which its answers repeat.
+    #[cfg(feature = "database")]
+    pub(crate) fn has_request_id(&self) -> bool {
+        self.stream.as_ref().is_some_and(|stream| stream.has_request_id())
+    }
+
     /// From here on, what is sent belongs to the frame that the socket has said last.
     pub(crate) fn begin_request(&self) {
         if let Some(stream) = &self.stream {

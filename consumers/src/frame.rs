@@ -85,7 +85,8 @@ pub(crate) fn encode(opcode: u8, payload: &[u8], wire: &mut BytesMut) {
 )]
 pub trait FromFrame: Sized + Send {
     /// Reads the frame; the error is what happens to the socket, by default close 1003 for the wrong kind of frame
-    /// and 1007 for content that cannot be read.
+    /// and 1007 for content that cannot be read. On a stream of a [`Demultiplexer`](crate::Demultiplexer) a close is
+    /// not carried out: its reason is the answer.
     fn from_frame(frame: Frame) -> Result<Self>;
 }
 

@@ -43,7 +43,8 @@
 //! - [`Scope`] is what is known about a connection; [`Frame`], [`Json`] and [`Event`] are what comes and goes.
 //! - [`Error`] tells a deliberate [`Close`], a refusal ([`Denial`]), a layer that failed and a defect apart.
 //! - [`testing`] plugs a client straight into an application: no port, no sleep.
-//! - `db`, a feature, is the database that the apps of a site share.
+//! - With the feature `database`: `db` is the database that the apps of a site share, `binding` says what the rows of
+//!   a table mean to which groups, and `capture` tells every committed change of them.
 //! - For servers: [`Transport`], [`Socket`], [`Outbound`] and [`Shutdown`] are the seam to a real socket.
 //!
 //! # What happens when things go wrong
@@ -58,6 +59,10 @@
 //! | the client reads too slowly | relayed events are missed and told to `missed`; close 1013 after 10 s |
 //! | the server shuts down | close 1012 |
 
+#[cfg(feature = "database")]
+pub mod binding;
+#[cfg(feature = "database")]
+pub mod capture;
 #[cfg(feature = "database")]
 pub mod db;
 pub mod testing;

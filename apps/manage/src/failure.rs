@@ -2,6 +2,7 @@
 
 use accounts::{AccountError, DbError, MigrateError, TemplateError};
 use orders::DemoError;
+use routing::consumers::capture::CaptureError;
 use routing::consumers::channel_layer::OpenError;
 
 #[derive(Debug, thiserror::Error)]
@@ -16,6 +17,8 @@ pub(crate) enum Failure {
     Demo(#[from] DemoError),
     #[error("a template is broken: {0}")]
     Template(#[from] TemplateError),
+    #[error(transparent)]
+    Capture(#[from] CaptureError),
     #[error("the database failed: {0}")]
     Database(String),
     #[error(transparent)]

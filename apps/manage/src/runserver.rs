@@ -31,12 +31,14 @@ pub(crate) async fn run(options: &RunServer) -> Result<(), Failure> {
         Server::bind(options.addr).await.map_err(|source| Failure::Listen { addr: options.addr, source })?;
     let addr = server.local_addr().unwrap_or(options.addr);
 
-    let site = site(&db, &accounts, Arc::clone(&layer))?;
+    let orders = Orders::open(db.clone(), Arc::clone(&layer)).await?;
+    let site = site(&db, &accounts, &orders, Arc::clone(&layer))?;
     let server = server.with_shutdown(site.shutdown());
     let service = IdentityLayer::new(Arc::new(accounts)).layer(site);
     let end = terminated();
     welcome(addr, has_demo);
     server.run(service, end).await;
+    orders.close().await;
     if let Err(cause) = layer.close().await {
         tracing::warn!(%cause, "the channel layer could not be closed");
     }
@@ -44,8 +46,12 @@ pub(crate) async fn run(options: &RunServer) -> Result<(), Failure> {
 }
 
 /// Every app at its place.
-fn site(db: &Db, accounts: &Accounts, layer: Arc<dyn ChannelLayer>) -> Result<ProtocolTypeRouter, Failure> {
-    let orders = Orders::new(db.clone(), Arc::clone(&layer));
+fn site(
+    db: &Db,
+    accounts: &Accounts,
+    orders: &Orders,
+    layer: Arc<dyn ChannelLayer>,
+) -> Result<ProtocolTypeRouter, Failure> {
     let for_sockets = orders.clone();
     let sockets = UrlRouter::new()
         .with(OriginValidator::same_host())
@@ -54,7 +60,7 @@ fn site(db: &Db, accounts: &Accounts, layer: Arc<dyn ChannelLayer>) -> Result<Pr
     let parts = health::Parts { db: db.clone(), layer, shutdown: router.shutdown() };
     let pages = Router::new()
         .merge(accounts::router(accounts.clone()))
-        .merge(orders::router(orders)?)
+        .merge(orders::router(orders.clone())?)
         .merge(health::router(parts))
         .layer(CsrfLayer)
         .layer(TimeoutLayer::with_status_code(StatusCode::SERVICE_UNAVAILABLE, REQUEST_TIMEOUT));

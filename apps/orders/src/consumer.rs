@@ -1,16 +1,16 @@
 //! The socket at `/ws/orders/`: starts and stops the realtime events of one user.
 
+use chrono::Utc;
 use routing::Identity;
+use routing::consumers::binding::Following;
 use routing::consumers::{
-    Context, Denial, GroupName, Json, LayerError, Missed, NoEvents, Result, Scope, StatusCode,
-    WebsocketConsumer,
+    Context, Denial, Json, LayerError, Missed, NoEvents, Result, Scope, StatusCode, WebsocketConsumer,
 };
 use serde::Deserialize;
 use serde_json::json;
 
 use crate::Orders;
-use crate::event::{OrderChanged, owner_group, staff_group};
-use crate::store::Visible;
+use crate::store::{self, Visible};
 
 /// What a client may say.
 #[derive(Debug, Deserialize)]
@@ -29,7 +29,7 @@ pub enum Command {
 pub struct OrdersConsumer {
     orders: Orders,
     visible: Visible,
-    group: GroupName,
+    following: Option<Following>,
 }
 
 impl OrdersConsumer {
@@ -38,10 +38,9 @@ impl OrdersConsumer {
     /// # Errors
     /// A refusal with 403 when nobody is logged in.
     pub fn new(scope: &Scope, orders: Orders) -> Result<Self> {
-        let user = scope.extension::<Identity>().and_then(|identity| identity.user.clone());
+        let user = scope.extension::<Identity>().and_then(|identity| identity.user.as_ref());
         let user = user.ok_or_else(|| Denial::new(StatusCode::FORBIDDEN, "log in first"))?;
-        let group = if user.is_staff() { staff_group() } else { owner_group(user.id()) };
-        Ok(Self { orders, visible: Visible::to(&*user), group })
+        Ok(Self { orders, visible: Visible::to(&**user), following: None })
     }
 }
 
@@ -52,15 +51,16 @@ impl WebsocketConsumer for OrdersConsumer {
     async fn receive(&mut self, ctx: &mut Context, command: Result<Json<Command>>) -> Result {
         match command {
             Ok(Json(Command::Start)) => {
-                // First the group and then the snapshot, so that no write falls between the two.
-                ctx.relay(&self.group, OrderChanged::frame).await?;
-                let now = self.orders.snapshot(self.visible).await?;
-                let sum = now.sum.to_string();
-                ctx.send_json(&json!({"type": "realtime.started", "sum": sum, "revision": now.revision}))
-                    .await
+                // What was followed before ends first, for none of it may come behind the new sum.
+                self.following = None;
+                let revision = Utc::now().timestamp_micros();
+                let (following, mut now) = self.orders.follow(ctx).await?;
+                let sum = store::sum(&mut now, self.visible).await?.to_string();
+                self.following = Some(following);
+                ctx.send_json(&json!({"type": "realtime.started", "sum": sum, "revision": revision})).await
             }
             Ok(Json(Command::Stop)) => {
-                ctx.leave(&self.group).await?;
+                self.following = None;
                 ctx.send_json(&json!({"type": "realtime.stopped"})).await
             }
             Err(_) => {

@@ -1,10 +1,8 @@
 //! Demo data: two users and two thousand orders over instruments that exist.
 
-use accounts::{AccountError, Accounts, Db, NewUser, Target, query};
+use accounts::{AccountError, Accounts, Db, Dialect, NewUser, Target, query};
 use chrono::{TimeDelta, Utc};
 use rust_decimal::Decimal;
-
-use crate::store::number;
 
 /// How many orders the demo has.
 pub const DEMO_ORDERS: i64 = 2_000;
@@ -13,7 +11,7 @@ pub const DEMO_ORDERS: i64 = 2_000;
 pub const DEMO_LOGINS: [(&str, &str); 2] = [("admin", "admin"), ("demo", "demo")];
 
 /// Instruments, and roughly what one costs, in hundredths.
-const INSTRUMENTS: [(&str, i64); 20] = [
+pub(crate) const INSTRUMENTS: [(&str, i64); 20] = [
     ("EURUSD", 108),
     ("GBPUSD", 127),
     ("USDJPY", 15_431),
@@ -63,7 +61,10 @@ pub async fn load_demo(db: &Db, accounts: &Accounts) -> Result<(), DemoError> {
         }
     }
     let mut tx = db.begin_write().await?;
-    number(&mut tx).await?;
+    if db.dialect() == Dialect::Postgres {
+        // Of two processes one loads it, and the other waits.
+        query("LOCK TABLE orders_order IN SHARE ROW EXCLUSIVE MODE").execute(&mut tx).await?;
+    }
     if has_orders(&mut tx).await? {
         return Ok(());
     }
@@ -102,10 +103,11 @@ async fn has_orders(target: impl Into<Target<'_>> + Send) -> Result<bool, sqlx::
 }
 
 /// Numbers that look random and are the same each time: a linear congruential generator.
-struct Dice(u64);
+#[derive(Debug)]
+pub(crate) struct Dice(pub(crate) u64);
 
 impl Dice {
-    fn between(&mut self, least: i64, most: i64) -> i64 {
+    pub(crate) fn between(&mut self, least: i64, most: i64) -> i64 {
         self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         least + i64::try_from((self.0 >> 33) % most.abs_diff(least - 1)).unwrap_or_default()
     }

@@ -10,7 +10,7 @@
 //! # async fn f() -> Result<(), Box<dyn std::error::Error>> {
 //! let db = Db::open("sqlite:waterway.db").await?;
 //! migrate(&db, &[accounts::MIGRATIONS, orders::MIGRATIONS]).await?;
-//! let orders = Orders::new(db, Arc::new(InMemoryLayer::default()));
+//! let orders = Orders::open(db, Arc::new(InMemoryLayer::default())).await?;
 //! let sockets = {
 //!     let orders = orders.clone();
 //!     UrlRouter::new()
@@ -24,12 +24,13 @@
 //!
 //! # The parts
 //!
-//! - [`Orders`] writes, and tells of each write in the order of commits; [`Order`] is a row.
+//! - [`Orders`] writes, and tells of each write, by whomever, to those who see the order; [`Order`] is a row.
 //! - [`router`] has the page at `/`, REST below `/api/data/` and the admin below `/admin/`.
 //! - [`OrdersConsumer`] is the socket: it answers `realtime.start` and passes [`OrderChanged`] on.
 //! - [`load_demo`] fills an empty database with something to look at.
 
 mod admin;
+mod binding;
 mod consumer;
 mod datatables;
 mod demo;
@@ -47,7 +48,7 @@ mod views;
 
 pub use consumer::{Command, OrdersConsumer};
 pub use demo::{DEMO_LOGINS, DEMO_ORDERS, DemoError, is_empty, load_demo};
-pub use event::{Action, OrderChanged};
+pub use event::OrderChanged;
 pub use migrations::MIGRATIONS;
 pub use order::Order;
 pub use service::Orders;

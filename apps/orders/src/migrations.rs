@@ -2,12 +2,20 @@
 
 use accounts::{Migration, MigrationSet};
 
-/// The tables `orders_order` and `orders_revision`; after those of accounts, to which they refer.
+/// The table `orders_order`; after those of accounts, to which it refers.
 pub const MIGRATIONS: MigrationSet = MigrationSet {
     app: "orders",
-    migrations: &[Migration {
-        name: "0001_initial",
-        sqlite: include_str!("../migrations/sqlite/0001_initial.sql"),
-        postgres: include_str!("../migrations/postgres/0001_initial.sql"),
-    }],
+    migrations: &[
+        Migration {
+            name: "0001_initial",
+            sqlite: include_str!("../migrations/sqlite/0001_initial.sql"),
+            postgres: include_str!("../migrations/postgres/0001_initial.sql"),
+        },
+        // Writes were numbered by a table of its own before the capture of changes did so.
+        Migration {
+            name: "0002_no_revision",
+            sqlite: "DROP TABLE orders_revision",
+            postgres: "DROP TABLE orders_revision",
+        },
+    ],
 };

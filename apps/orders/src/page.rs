@@ -36,12 +36,12 @@ pub(crate) fn router() -> Router<Site> {
 }
 
 async fn page(State(site): State<Site>, CurrentUser(user): CurrentUser) -> Response {
-    match site.orders.snapshot(Visible::to(&*user)).await {
-        Ok(now) => {
+    match site.orders.sum(Visible::to(&*user)).await {
+        Ok(sum) => {
             let context = json!({
                 "user": PageUser::new(&*user),
                 "datatables": env!("ORDERS_DATATABLES"),
-                "sum": now.sum.to_string(),
+                "sum": sum.to_string(),
                 "sum_at": Utc::now().to_rfc3339_opts(SecondsFormat::Secs, true),
             });
             site.pages.render("page.html", context)

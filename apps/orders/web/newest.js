@@ -1,5 +1,5 @@
-// Which events about an order are news. Each process tells of its own writes, so that of two processes' writes to one
-// order the older may be heard of last; what it says is no longer true.
+// Which events about an order are news. Writes to one order are told in their order, but after a crash some may be told
+// again, and a proxy may hold one up; what an older one says is no longer true.
 
 /** How many orders are remembered, those that were heard of last. */
 const ORDERS_MAX = 10_000;
@@ -7,25 +7,15 @@ const ORDERS_MAX = 10_000;
 export class Newest {
   /** The newest revision of each order. @type {Map<number, number>} */
   #heard = new Map();
-  #known = -1;
 
   /** @param {number} [ordersMax] how many orders are remembered */
   constructor(ordersMax = ORDERS_MAX) {
     this.ordersMax = ordersMax;
   }
 
-  /** A start was requested: the server may be one that numbers its writes anew. */
+  /** A start was requested: the server may be another one, with a clock of its own. */
   starting() {
     this.#heard.clear();
-    this.#known = -1;
-  }
-
-  /**
-   * The server answered, and the table is read after that: events up to this revision are no news to it.
-   * @param {number} revision
-   */
-  started(revision) {
-    this.#known = revision;
   }
 
   /**
@@ -34,7 +24,7 @@ export class Newest {
    * @param {number} revision
    */
   isNews(id, revision) {
-    if (revision <= Math.max(this.#known, this.#heard.get(id) ?? -1)) return false;
+    if (revision <= (this.#heard.get(id) ?? -1)) return false;
     // Put at the end, so that the first one is always the one of which nothing was heard for longest.
     this.#heard.delete(id);
     this.#heard.set(id, revision);

@@ -71,14 +71,11 @@ function received(message) {
 
 /** @param {import("./protocol.js").Started} message */
 function started(message) {
-  const outcome = sum.started(message.sum, message.revision);
-  if (outcome === "again") live.start();
-  if (outcome !== "live") return;
-  newest.started(message.revision);
+  if (!sum.started(message.sum)) return;
   live.confirm();
   header.connection({ kind: "live" });
   header.sumChanged();
-  monitor.note(`Realtime started: sum ${group(message.sum)} at revision ${message.revision}.`);
+  monitor.note(`Realtime started: sum ${group(message.sum)}.`);
   // Events were not received until now, so the page that is shown may be old.
   table.reload();
 }

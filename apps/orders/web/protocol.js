@@ -7,10 +7,10 @@
  */
 
 /**
- * One committed write. `delta` is what it adds to the sum, `sent_at` is in microseconds since the
- * epoch, and a delete carries the last row.
+ * One committed write. `delta` is what it adds to the sum, `revision` grows from write to write, `sent_at` is in
+ * microseconds since the epoch, a delete carries the last row, and what is told twice has the same `key`.
  * @typedef {{ type: "order.changed", action: "create" | "update" | "delete", order: Order, delta: string,
- *             revision: number, sent_at: number }} OrderChanged
+ *             revision: number, sent_at: number, key: string }} OrderChanged
  */
 
 /** @typedef {{ type: "realtime.started", sum: string, revision: number }} Started */

@@ -1,36 +1,25 @@
 // The running sum of quantity × price: a start value from the server, then one delta per event.
-// The server's revision decides what is already in the start value, so that nothing counts twice. Each process tells of
-// its own writes, so revisions come about in order, but not quite; sums do not mind.
+// The server sends after its answer what is not in the start value, and nothing else. After a crash it may tell a write
+// again, with the same key, so that nothing counts twice.
 
 import { ZERO, add, format, parse } from "./decimal.js";
 
-/** How many events may wait between the request to start and its answer. */
-const PENDING_MAX = 10_000;
-/** How many counted revisions are remembered; an event that comes so late is taken for one that came already. */
+/** How many counted writes are remembered; what is told again was told a moment before. */
 const COUNTED_MAX = 10_000;
 
-/** @typedef {{ delta: string, revision: number }} Change */
+/** @typedef {{ delta: string, key: string }} Change */
 
 export class RunningSum {
   #sum = ZERO;
-  /** All revisions up to this one are in the sum, or came too late to know. */
-  #floor = -1;
-  /** Those above it that are in the sum, in the order in which they came. @type {Set<number>} */
+  /** The keys of the writes that were counted last. @type {Set<string>} */
   #counted = new Set();
   #live = false;
   #wanted = false;
   /** Requests to start that the server has not answered yet; only the answer to the last one counts. */
   #unanswered = 0;
-  #overflowed = false;
-  /** @type {Change[]} */
-  #pending = [];
 
-  /**
-   * @param {number} [pendingMax] how many early events are kept
-   * @param {number} [countedMax] how many counted revisions are remembered
-   */
-  constructor(pendingMax = PENDING_MAX, countedMax = COUNTED_MAX) {
-    this.pendingMax = pendingMax;
+  /** @param {number} [countedMax] how many counted writes are remembered */
+  constructor(countedMax = COUNTED_MAX) {
     this.countedMax = countedMax;
   }
 
@@ -44,49 +33,36 @@ export class RunningSum {
     return format(this.#sum);
   }
 
-  /** A start was requested: what arrives from now on waits for the answer. */
+  /** A start was requested: what arrives before the answer is in its sum already. */
   starting() {
     this.#unanswered += 1;
     this.#wanted = true;
     this.#live = false;
-    this.#overflowed = false;
-    this.#pending = [];
   }
 
   /**
-   * The server answered: its sum holds everything up to its revision.
+   * The server answered: the sum of what came before this.
    * @param {string} sum
-   * @param {number} revision
-   * @returns {"live" | "later" | "again"} `later`: nobody wants it, or another answer is still to come;
-   *   `again`: too much arrived too early, so the start must be asked for again
+   * @returns {boolean} whether the sum is live; not when nobody wants it, or another answer is still to come
    */
-  started(sum, revision) {
+  started(sum) {
     this.#unanswered = Math.max(0, this.#unanswered - 1);
-    if (!this.#wanted || this.#unanswered > 0) return "later";
-    if (this.#overflowed) return "again";
+    if (!this.#wanted || this.#unanswered > 0) return false;
     this.#sum = parse(sum);
-    this.#floor = revision;
     this.#counted.clear();
     this.#live = true;
-    const pending = this.#pending;
-    this.#pending = [];
-    for (const change of pending) this.changed(change);
-    return "live";
+    return true;
   }
 
   /**
-   * Counts one event, unless its revision is in the sum already.
+   * Counts one event, unless it is in the sum already.
    * @param {Change} change
    * @returns {boolean} whether it was counted
    */
   changed(change) {
-    if (!this.#live) {
-      this.#keep(change);
-      return false;
-    }
-    if (change.revision <= this.#floor || this.#counted.has(change.revision)) return false;
+    if (!this.#live || this.#counted.has(change.key)) return false;
     this.#sum = add(this.#sum, parse(change.delta));
-    this.#remember(change.revision);
+    this.#remember(change.key);
     return true;
   }
 
@@ -94,7 +70,6 @@ export class RunningSum {
   stopped() {
     this.#wanted = false;
     this.#live = false;
-    this.#pending = [];
   }
 
   /** The socket is gone, and with it the answers that were on their way. */
@@ -103,18 +78,9 @@ export class RunningSum {
     this.#live = false;
   }
 
-  /** @param {number} revision */
-  #remember(revision) {
-    this.#counted.add(revision);
-    if (this.#counted.size <= this.countedMax) return;
-    const first = this.#counted.values().next().value ?? revision;
-    this.#counted.delete(first);
-    this.#floor = Math.max(this.#floor, first);
-  }
-
-  /** @param {Change} change */
-  #keep(change) {
-    if (this.#pending.length < this.pendingMax) this.#pending.push(change);
-    else this.#overflowed = true;
+  /** @param {string} key */
+  #remember(key) {
+    this.#counted.add(key);
+    if (this.#counted.size > this.countedMax) this.#counted.delete(this.#counted.values().next().value ?? key);
   }
 }

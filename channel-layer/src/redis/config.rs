@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use percent_encoding::percent_decode_str;
 
+use sha2::{Digest, Sha256};
+
 use super::fernet::Keyring;
 use super::wire::{Codec, Format};
 use crate::{Capacities, Limits};
@@ -145,6 +147,18 @@ impl RedisConfig {
             _ => return Err(InvalidUrl::new(format!("there is no option {name:?}"))),
         }
         Ok(self)
+    }
+
+    /// What all who have this configuration know their layer by: a hash of kind, prefix and places.
+    pub(crate) fn shared_as(&self, kind: &str) -> String {
+        let mut hash = Sha256::new_with_prefix(format!("{kind} {}", self.prefix));
+        for address in &self.hosts {
+            // Whoever logs in otherwise shares the layer all the same.
+            let (scheme, rest) = address.split_once("://").unwrap_or_default();
+            let (_, hosts, path) = split_login(rest);
+            hash.update(format!(" {scheme}://{hosts}/{}", path.split('?').next().unwrap_or_default()));
+        }
+        hash.finalize().iter().take(16).map(|byte| format!("{byte:02x}")).collect()
     }
 
     /// How this configuration writes messages.
@@ -298,6 +312,22 @@ mod tests {
         ] {
             let error = RedisConfig::from_url(url).unwrap_err().to_string();
             assert!(error.contains(hint), "{url}: {error}");
+        }
+    }
+
+    #[test]
+    fn who_shares_a_layer_is_told_by_kind_prefix_and_places() {
+        let name = |url: &str, kind| RedisConfig::from_url(url).unwrap().shared_as(kind);
+        let core = name("redis://a:1,b:2/3?expiry=5", "core");
+        assert_eq!(core.len(), 32);
+        assert_eq!(core, name("redis://ana:secret@a:1,b:2/3", "core"));
+        for (url, kind) in [
+            ("redis://a:1,b:2/3", "pubsub"),
+            ("redis://a:1,b:2/3?prefix=p", "core"),
+            ("redis://b:2,a:1/3", "core"),
+            ("redis://a:1,b:2", "core"),
+        ] {
+            assert_ne!(core, name(url, kind), "{url} {kind}");
         }
     }
 

@@ -74,6 +74,7 @@ pub struct RedisLayer {
 }
 
 struct Inner {
+    shared_as: String,
     core: Arc<Core>,
     registrar: Arc<Registrar>,
     readers: Readers,
@@ -97,11 +98,12 @@ impl RedisLayer {
     /// # Panics
     /// Outside of a tokio runtime.
     pub fn new(config: RedisConfig) -> Result<Self, LayerError> {
+        let shared_as = config.shared_as("core");
         let core = Arc::new(Core::new(config)?);
         let registrar =
             Registrar::start(core.hub(), Arc::clone(&core) as Arc<dyn Memberships>, core.heartbeat());
         let readers = Readers::new(&core);
-        Ok(Self { inner: Arc::new(Inner { core, registrar, readers, pollers: Mutex::default() }) })
+        Ok(Self { inner: Arc::new(Inner { shared_as, core, registrar, readers, pollers: Mutex::default() }) })
     }
 
     /// Makes sure that the queue of a remote part, such as `specific.<process>!`, is polled, on every host: Python
@@ -187,6 +189,10 @@ impl ChannelLayer for RedisLayer {
 
     fn losses(&self) -> Losses {
         self.inner.core.hub().losses()
+    }
+
+    fn shared_as(&self) -> Option<String> {
+        Some(self.inner.shared_as.clone())
     }
 }
 

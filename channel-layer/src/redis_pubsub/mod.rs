@@ -46,6 +46,7 @@ pub struct RedisPubSubLayer {
 }
 
 struct Inner {
+    shared_as: String,
     wire: Arc<Wire>,
     hosts: Arc<Hosts>,
     registrar: Arc<Registrar>,
@@ -78,6 +79,7 @@ impl RedisPubSubLayer {
     /// # Panics
     /// Outside of a tokio runtime.
     pub fn new(config: RedisConfig) -> Result<Self, LayerError> {
+        let shared_as = config.shared_as("pubsub");
         let shards = Shard::all(&config)?;
         let (keys, codec) = (Keys::new(&config.prefix), config.codec());
         let wire = Arc::new(Wire { hub: Hub::new(config.limits), keys: keys.clone(), codec });
@@ -92,7 +94,7 @@ impl RedisPubSubLayer {
         let hosts = Arc::new(Hosts { shards, subscribers, keys });
         let registrar = Registrar::start(&wire.hub, Arc::clone(&hosts) as Arc<dyn Memberships>, HEARTBEAT);
         let (heard, tasks) = (Mutex::default(), Mutex::new(tasks));
-        Ok(Self { inner: Arc::new(Inner { wire, hosts, registrar, heard, tasks }) })
+        Ok(Self { inner: Arc::new(Inner { shared_as, wire, hosts, registrar, heard, tasks }) })
     }
 
     fn hub(&self) -> &Arc<Hub> {
@@ -186,6 +188,10 @@ impl ChannelLayer for RedisPubSubLayer {
 
     fn losses(&self) -> Losses {
         self.hub().losses()
+    }
+
+    fn shared_as(&self) -> Option<String> {
+        Some(self.inner.shared_as.clone())
     }
 }
 

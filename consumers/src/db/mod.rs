@@ -14,6 +14,7 @@ use sqlx::{Error, PgPool, Postgres, Sqlite, SqlitePool};
 pub use commits::Commits;
 
 pub use query::{Query, Row, Target, query, script};
+pub use sqlx::AssertSqlSafe;
 pub use value::Arg;
 
 /// How long a request waits for a connection, or for another program's lock, before it fails.
@@ -199,6 +200,15 @@ impl Db {
 }
 
 impl Transaction {
+    /// Which database it is on.
+    #[must_use]
+    pub fn dialect(&self) -> Dialect {
+        match self {
+            Self::Sqlite(..) => Dialect::Sqlite,
+            Self::Postgres(_) => Dialect::Postgres,
+        }
+    }
+
     /// Makes all of it permanent.
     ///
     /// # Errors

@@ -157,6 +157,11 @@ impl Stream {
         requests.handled = requests.said.take();
     }
 
+    #[cfg(feature = "database")]
+    pub(crate) fn has_request_id(&self) -> bool {
+        self.requests.lock().handled.is_some()
+    }
+
     pub(crate) fn end_request(&self) {
         self.requests.lock().handled = None;
     }

@@ -2,6 +2,9 @@
 //! clocks that are paused.
 
 #[cfg(test)]
+#[cfg(feature = "database")]
+mod binding;
+#[cfg(test)]
 mod communicator;
 #[cfg(test)]
 mod demultiplexer;

@@ -72,7 +72,7 @@ impl Site {
         migrate(&db, &[accounts::MIGRATIONS, orders::MIGRATIONS]).await.unwrap();
         let accounts = Accounts::new(db.clone(), Settings::default()).unwrap();
         let layer: Arc<dyn ChannelLayer> = Arc::new(layer);
-        let orders = Orders::new(db.clone(), Arc::clone(&layer));
+        let orders = Orders::open(db.clone(), Arc::clone(&layer)).await.unwrap();
         let for_sockets = orders.clone();
         let sockets = UrlRouter::new()
             .with(OriginValidator::same_host())

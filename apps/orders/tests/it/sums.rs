@@ -1,19 +1,18 @@
 //! The rule of the page: the sum at the start, plus the delta of each event with a higher revision, is the database's
 //! sum, however many write and whenever one joins.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use routing::consumers::testing::{Unexpected, WebsocketCommunicator};
 use rust_decimal::Decimal;
 use serde_json::{Value, json};
 
 use crate::site::{Client, Site, address, decimal, next};
-use routing::consumers::testing::WebsocketCommunicator;
 
 const WRITERS: u64 = 20;
 const WRITES: u64 = 40;
 const SUBSCRIBERS: u64 = 18;
-
-/// The revisions of the first two writes, of the writers', and of the last two.
-const LAST_OF_ANA: i64 = 2 + (WRITERS * WRITES).cast_signed() + 1;
-const LAST_OF_BEN: i64 = LAST_OF_ANA + 1;
 
 /// Numbers that look random and are the same each time.
 struct Dice(u64);
@@ -77,11 +76,17 @@ impl Subscriber {
         }
     }
 
-    /// Listens until a revision, and now and then starts anew, with or without a stop before it.
-    async fn listen(mut self, mut dice: Dice, last: i64) -> Decimal {
-        while self.last.max(self.revision) < last {
-            let event = next(&mut self.socket).await;
-            self.count(&event);
+    /// Listens until nothing more comes after the last write, and now and then starts anew, with or without a stop
+    /// before it.
+    async fn listen(mut self, mut dice: Dice, is_over: Arc<AtomicBool>) -> Decimal {
+        loop {
+            let was_over = is_over.load(Ordering::Relaxed);
+            match self.socket.receive_json().await {
+                Ok(event) => self.count(&event),
+                Err(Unexpected::Silence) if was_over => return self.sum,
+                Err(Unexpected::Silence) => continue,
+                Err(other) => panic!("{other}"),
+            }
             match dice.below(8) {
                 0 => self.start().await,
                 1 => {
@@ -91,7 +96,6 @@ impl Subscriber {
                 _ => {}
             }
         }
-        self.sum
     }
 }
 
@@ -133,6 +137,7 @@ async fn snapshot_and_deltas_always_equal_the_database() {
     }
     let boss = site.client("boss");
     let writers: Vec<_> = (0..WRITERS).map(|seed| tokio::spawn(write(boss.clone(), Dice(seed)))).collect();
+    let is_over = Arc::new(AtomicBool::new(false));
     let mut listening = Vec::new();
     for seed in 0..SUBSCRIBERS {
         let mut dice = Dice(1000 + seed);
@@ -143,15 +148,14 @@ async fn snapshot_and_deltas_always_equal_the_database() {
         let user = ["ana", "ben", "boss"][usize::try_from(seed % 3).unwrap()];
         let mut subscriber = Subscriber::new(site.socket(user).await);
         subscriber.start().await;
-        let last = if user == "ana" { LAST_OF_ANA } else { LAST_OF_BEN };
-        listening.push((user, subscriber.revision, tokio::spawn(subscriber.listen(dice, last))));
+        let subscriber_joined = subscriber.revision;
+        let listening_to = subscriber.listen(dice, Arc::clone(&is_over));
+        listening.push((user, subscriber_joined, tokio::spawn(listening_to)));
     }
     for writer in writers {
         writer.await.unwrap();
     }
-    for user in ["ana", "ben"] {
-        site.client(user).order("END", "1", "0.000001").await;
-    }
+    is_over.store(true, Ordering::Relaxed);
     let mut joined = Vec::new();
     for (user, revision, listener) in listening {
         assert_eq!(listener.await.unwrap(), site.sum(user).await, "{user}, who joined at {revision}");

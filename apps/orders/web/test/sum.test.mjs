@@ -1,76 +1,68 @@
-// The running sum: what is counted, what is in the start value already, what waits.
+// The running sum: what is counted, what is in the start value already, what was counted before.
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { RunningSum } from "../sum.js";
 
-function live(sum = "10", revision = 5) {
+function live(sum = "10") {
   const running = new RunningSum();
   running.starting();
-  running.started(sum, revision);
+  running.started(sum);
   return running;
 }
 
 test("each event adds its delta", () => {
   const sum = live();
-  assert.equal(sum.changed({ delta: "2.5", revision: 6 }), true);
-  assert.equal(sum.changed({ delta: "-0.25", revision: 9 }), true);
+  assert.equal(sum.changed({ delta: "2.5", key: "a" }), true);
+  assert.equal(sum.changed({ delta: "-0.25", key: "b" }), true);
   assert.equal(sum.text, "12.25");
 });
 
-test("a revision that is counted already does not count again", () => {
+test("a write that is told again does not count again", () => {
   const sum = live();
-  for (const revision of [3, 5]) assert.equal(sum.changed({ delta: "100", revision }), false);
-  sum.changed({ delta: "1", revision: 6 });
-  assert.equal(sum.changed({ delta: "1", revision: 6 }), false);
-  assert.equal(sum.text, "11");
-});
-
-test("an event that another overtook counts, and once", () => {
-  const sum = live();
-  for (const revision of [8, 7, 6]) assert.equal(sum.changed({ delta: "1", revision }), true);
-  for (const revision of [6, 7, 8, 5]) assert.equal(sum.changed({ delta: "1", revision }), false);
-  assert.equal(sum.text, "13");
-});
-
-test("of counted revisions the last are remembered, those before them are below the floor", () => {
-  const sum = new RunningSum(undefined, 2);
-  sum.starting();
-  sum.started("0", 5);
-  for (const revision of [7, 8, 10]) sum.changed({ delta: "1", revision });
-  for (const revision of [6, 7, 8, 10]) assert.equal(sum.changed({ delta: "1", revision }), false);
-  assert.equal(sum.changed({ delta: "1", revision: 9 }), true);
-  assert.equal(sum.text, "4");
-});
-
-test("events before the answer wait and follow the same rule", () => {
-  const sum = new RunningSum();
-  sum.starting();
-  for (const revision of [4, 5, 6, 7]) assert.equal(sum.changed({ delta: "1", revision }), false);
-  assert.equal(sum.live, false);
-  sum.started("10", 5);
-  assert.equal(sum.live, true);
+  assert.equal(sum.changed({ delta: "1", key: "a" }), true);
+  assert.equal(sum.changed({ delta: "1", key: "b" }), true);
+  for (const key of ["a", "b"]) assert.equal(sum.changed({ delta: "1", key }), false);
   assert.equal(sum.text, "12");
 });
 
-test("of several starts only the last answer counts, and nothing that came before it is lost", () => {
+test("of counted writes the last are remembered", () => {
+  const sum = new RunningSum(2);
+  sum.starting();
+  sum.started("0");
+  for (const key of ["a", "b", "c"]) sum.changed({ delta: "1", key });
+  for (const key of ["b", "c"]) assert.equal(sum.changed({ delta: "1", key }), false);
+  assert.equal(sum.text, "3");
+});
+
+test("what comes before the answer is in its sum", () => {
+  const sum = new RunningSum();
+  sum.starting();
+  assert.equal(sum.changed({ delta: "1", key: "a" }), false);
+  assert.equal(sum.live, false);
+  assert.equal(sum.started("10"), true);
+  assert.equal(sum.live, true);
+  assert.equal(sum.text, "10");
+});
+
+test("of several starts only the last answer counts", () => {
   const sum = live();
   sum.starting();
   sum.starting();
-  assert.equal(sum.started("10", 5), "later");
-  assert.equal(sum.changed({ delta: "1", revision: 7 }), false);
-  assert.equal(sum.started("20", 6), "live");
-  assert.equal(sum.text, "21");
+  assert.equal(sum.started("10"), false);
+  assert.equal(sum.changed({ delta: "1", key: "a" }), false);
+  assert.equal(sum.started("20"), true);
+  assert.equal(sum.text, "20");
 });
 
 test("an answer that comes after a stop starts nothing, nor spoils the next start", () => {
   const sum = new RunningSum();
   sum.starting();
   sum.stopped();
-  assert.equal(sum.started("10", 5), "later");
+  assert.equal(sum.started("10"), false);
   assert.equal(sum.live, false);
   sum.starting();
-  assert.equal(sum.started("11", 6), "live");
+  assert.equal(sum.started("11"), true);
 });
 
 test("answers that a lost socket took with it are not waited for", () => {
@@ -78,42 +70,23 @@ test("answers that a lost socket took with it are not waited for", () => {
   sum.starting();
   sum.disconnected();
   sum.starting();
-  assert.equal(sum.started("11", 6), "live");
+  assert.equal(sum.started("11"), true);
 });
 
 test("a new start forgets the old sum", () => {
   const sum = live();
-  sum.changed({ delta: "1", revision: 6 });
+  sum.changed({ delta: "1", key: "a" });
   sum.starting();
-  sum.started("3", 2);
+  sum.started("3");
   assert.equal(sum.text, "3");
-  sum.changed({ delta: "1", revision: 3 });
+  sum.changed({ delta: "1", key: "b" });
   assert.equal(sum.text, "4");
-});
-
-test("a server that begins its revisions anew is believed", () => {
-  const sum = live("10", 900);
-  sum.starting();
-  sum.started("7", 0);
-  sum.changed({ delta: "1", revision: 1 });
-  assert.equal(sum.text, "8");
 });
 
 test("stopped, the sum stays as it was", () => {
   const sum = live();
   sum.stopped();
-  sum.changed({ delta: "1", revision: 6 });
+  assert.equal(sum.changed({ delta: "1", key: "a" }), false);
   assert.equal(sum.live, false);
   assert.equal(sum.text, "10");
-});
-
-test("too much before the answer asks for another start", () => {
-  const sum = new RunningSum(2);
-  sum.starting();
-  for (const revision of [6, 7, 8]) sum.changed({ delta: "1", revision });
-  assert.equal(sum.started("10", 5), "again");
-  assert.equal(sum.live, false);
-  sum.starting();
-  assert.equal(sum.started("13", 8), "live");
-  assert.equal(sum.text, "13");
 });

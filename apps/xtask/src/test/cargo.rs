@@ -12,6 +12,9 @@ const DATABASE_SERVER: &str = "WATERWAY_POSTGRES";
 /// The crates whose tests need a database.
 const DATABASE_CRATES: [&str; 3] = ["accounts", "orders", "manage"];
 
+/// Of consumers these do.
+const DATABASE_MODULES: &str = "package(consumers) & test(/^(db|capture::postgres|binding)::/)";
+
 /// Checks the formatting of all crates.
 pub(super) fn fmt(root: &Path) -> Result<(), Failure> {
     shell::run(cargo(root).args(["fmt", "--all", "--check"]))
@@ -59,12 +62,12 @@ pub(super) fn tests_on(root: &Path, server: &str) -> Result<(), Failure> {
         // The whole workspace is what was built for the step before. Of its tests these are run, and our own of the
         // server.
         let crates = DATABASE_CRATES.map(|name| format!("package({name})")).join(" + ");
-        let filter = format!("{crates} + test(/^test::postgres::/)");
+        let filter = format!("{crates} + test(/^test::postgres::/) + ({DATABASE_MODULES})");
         command.args(["nextest", "run", "--workspace", "--run-ignored", "all", "-E", &filter]);
     } else {
         command.args(["test", "--lib", "--bins", "--tests"]);
         command.args(DATABASE_CRATES.iter().flat_map(|name| ["-p", name]));
-        command.args(["--", "--include-ignored"]);
+        command.args(["-p", "consumers", "--", "--include-ignored", "--skip", "capture::sqlite"]);
     }
     shell::run(command.env(DATABASE_SERVER, server))
 }

@@ -43,14 +43,15 @@ pub(super) fn top_level_is_fixed(tree: &Tree) -> Vec<Finding> {
     unplanned.chain(missing).collect()
 }
 
-/// Reports modules more than two folders below `src`.
+/// Reports modules more than two folders below `src`. The tests of a module may have a folder of their own there.
 pub(super) fn modules_are_shallow(tree: &Tree) -> Vec<Finding> {
     let message = format!("the module lies more than {MODULE_DEPTH} folders below src: move it up");
     tree.every_rust_file()
         .filter(|(file, _)| {
             let parts: Vec<&str> = file.path.split('/').collect();
-            let below = parts.iter().position(|part| *part == "src").map_or(0, |src| parts.len() - src - 2);
-            below > MODULE_DEPTH
+            let Some(src) = parts.iter().position(|part| *part == "src") else { return false };
+            let folders = &parts[src + 1..parts.len() - 1];
+            folders.strip_suffix(&["tests"]).unwrap_or(folders).len() > MODULE_DEPTH
         })
         .map(|(file, _)| Finding::new(&file.path, 1, &message))
         .collect()
@@ -103,9 +104,11 @@ mod tests {
             ("a/src/lib.rs", ""),
             ("a/src/b/c/d.rs", ""),
             ("a/src/b/c/d/e.rs", ""),
+            ("a/src/b/c/tests/e.rs", ""),
+            ("a/src/b/tests/c/e.rs", ""),
             ("apps/a/build.rs", ""),
         ]);
-        assert_eq!(places(&modules_are_shallow(&tree)), ["a/src/b/c/d/e.rs"]);
+        assert_eq!(places(&modules_are_shallow(&tree)), ["a/src/b/c/d/e.rs", "a/src/b/tests/c/e.rs"]);
     }
 
     #[test]

@@ -1,0 +1,55 @@
+//! What a capture has done, as numbers.
+
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
+
+/// What a capture has done since it was started, and how full its outbox is.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct CaptureStats {
+    /// This process is the one that relays at the moment.
+    pub is_relaying: bool,
+    /// Changes that were read from the outbox and told.
+    pub changes: u64,
+    /// Messages that they became: one for each group that hears of a change.
+    pub messages: u64,
+    /// How often followers had to begin anew, because changes were lost or not to be told one by one.
+    pub resets: u64,
+    /// Changes of tables that are not bound in this process, which it could tell nobody.
+    pub unknown: u64,
+    /// How often the database failed the relay, or the channel layer did.
+    pub failures: u64,
+    /// Changes in the outbox when it was last looked at, a second ago or less: those not yet told, and those that
+    /// some other relay has still to tell.
+    pub waiting: i64,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Counters {
+    pub(super) is_relaying: AtomicBool,
+    pub(super) changes: AtomicU64,
+    pub(super) messages: AtomicU64,
+    pub(super) resets: AtomicU64,
+    pub(super) unknown: AtomicU64,
+    pub(super) failures: AtomicU64,
+    pub(super) waiting: AtomicI64,
+}
+
+impl Counters {
+    pub(super) fn read(&self) -> CaptureStats {
+        let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        CaptureStats {
+            is_relaying: self.is_relaying.load(Ordering::Relaxed),
+            changes: count(&self.changes),
+            messages: count(&self.messages),
+            resets: count(&self.resets),
+            unknown: count(&self.unknown),
+            failures: count(&self.failures),
+            waiting: self.waiting.load(Ordering::Relaxed),
+        }
+    }
+}
+
+/// Counts one more.
+pub(super) fn count(counter: &AtomicU64) {
+    counter.fetch_add(1, Ordering::Relaxed);
+}
