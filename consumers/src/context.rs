@@ -17,7 +17,7 @@ use tokio::time::Interval;
 use crate::demultiplexer::Stream;
 use crate::layers::Slot;
 use crate::outbound::NotQueued;
-use crate::relay::{Membership, Receiver};
+use crate::relay::{Membership, Receiver, Rendering};
 use crate::transport::{Acceptance, Handshake};
 use crate::{Close, Error, Event, Frame, FromFrame, Outbound, Result, Scope, heartbeat};
 
@@ -163,7 +163,7 @@ impl Context {
 
     /// Passes the events of a group on to the client without troubling this consumer: `render` makes a frame of an
     /// event, or none, once per event and process, and the same bytes go to every socket that relays the group by
-    /// the same function.
+    /// the same function. Say more before awaiting it: [`latest_by`](Relaying::latest_by).
     ///
     /// What a handler sends before it returns comes before what the relay passes on: events that arrive while the
     /// handler runs are kept back until then. A socket whose client is too slow misses events; the consumer is told
@@ -171,19 +171,27 @@ impl Context {
     ///
     /// # Errors
     /// As [`join`](Self::join).
-    pub async fn relay<E>(&mut self, group: &GroupName, render: fn(&E) -> Option<Frame>) -> Result
+    pub fn relay<'a, E>(
+        &'a mut self,
+        group: &'a GroupName,
+        render: fn(&E) -> Option<Frame>,
+    ) -> Relaying<'a, E> {
+        Relaying { context: self, group, rendering: Rendering { render, latest_by: None } }
+    }
+
+    async fn begin_relay<E>(&mut self, group: &GroupName, rendering: Rendering<E>) -> Result
     where
         E: DeserializeOwned + Send + Sync + 'static,
     {
         self.outbound.hold();
-        if self.relays.iter().any(|membership| membership.is(group, render)) {
+        if self.relays.iter().any(|membership| membership.is(group, &rendering)) {
             return Ok(());
         }
         self.check_room_for_a_group()?;
         let Slot { layer, relays } = self.slot()?;
         let envelope = self.stream.as_deref().map(Stream::envelope);
         let to = Receiver { outbound: &self.outbound, envelope };
-        let membership = relays.join(&layer, group, render, to).await?;
+        let membership = relays.join(&layer, group, &rendering, to).await?;
         self.relays.push(membership);
         Ok(())
     }
@@ -430,5 +438,58 @@ impl IntoFuture for Accept<'_> {
 
     fn into_future(self) -> Self::IntoFuture {
         ready(self.answer())
+    }
+}
+
+/// A relay in the making: await it to begin it.
+#[must_use = "the group is relayed once this was awaited"]
+pub struct Relaying<'a, E> {
+    context: &'a mut Context,
+    group: &'a GroupName,
+    rendering: Rendering<E>,
+}
+
+impl<E> Relaying<'_, E> {
+    /// Keeps only the latest event of each key for a client that is too slow for all of them: in the queue of its
+    /// socket a frame takes the place of an older one of the same key that has not begun to leave. So what waits for
+    /// a slow client is one frame of each key at most, such a relay never makes its socket full, and what was replaced
+    /// does not count as missed. A client that keeps up gets every event. It is for what is true until the next one:
+    /// prices, positions, progress.
+    ///
+    /// ```
+    /// # use consumers::{Context, Frame, GroupName, Result};
+    /// # use serde::{Deserialize, Serialize};
+    /// # #[derive(Serialize, Deserialize)]
+    /// # struct Price { instrument: String, price: String }
+    /// # async fn f(ctx: &mut Context, prices: GroupName) -> Result {
+    /// ctx.relay(&prices, |price: &Price| Frame::json(price).ok()).latest_by(|price| price.instrument.clone()).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// Beyond [`UNSENT_KEYS`](crate::UNSENT_KEYS) keys or [`UNSENT_BYTES`](crate::UNSENT_BYTES) that wait, all such
+    /// relays of a socket together, events are missed. Behind a [`Demultiplexer`](crate::Demultiplexer) the queue is
+    /// the stream's own, which begins to fill once that of the socket is full.
+    ///
+    /// As a frame takes the place of an older one, it may come before what was sent between the two; except for what
+    /// the handler sends that awaits this.
+    pub fn latest_by(mut self, key: fn(&E) -> String) -> Self {
+        self.rendering.latest_by = Some(key);
+        self
+    }
+}
+
+impl<'a, E: DeserializeOwned + Send + Sync + 'static> IntoFuture for Relaying<'a, E> {
+    type Output = Result;
+    type IntoFuture = BoxFuture<'a, Result>;
+
+    fn into_future(self) -> Self::IntoFuture {
+        self.context.begin_relay(self.group, self.rendering).boxed()
+    }
+}
+
+impl<E> std::fmt::Debug for Relaying<'_, E> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Relaying").field("group", self.group).finish_non_exhaustive()
     }
 }

@@ -91,14 +91,14 @@ pub use channel_layer::{
 };
 pub use close::{Close, CloseCode};
 pub use consumer::WebsocketConsumer;
-pub use context::{Accept, Context, GROUPS_PER_CONNECTION};
+pub use context::{Accept, Context, GROUPS_PER_CONNECTION, Relaying};
 pub use demultiplexer::{Demultiplexer, Multiplexed, REQUEST_ID_LIMIT, STREAMS_PER_DEMULTIPLEXER};
 pub use error::{Denial, Error, Result};
 pub use event::{Event, NoEvents};
 pub use frame::{Frame, FromFrame, Json};
 pub use http::StatusCode;
 pub use layers::ChannelLayers;
-pub use outbound::{Outbound, ProtocolWriter, UNSENT_BYTES, UNSENT_FRAMES};
+pub use outbound::{Outbound, ProtocolWriter, UNSENT_BYTES, UNSENT_FRAMES, UNSENT_KEYS};
 pub use scope::Scope;
 pub use shutdown::Shutdown;
 pub use transport::{Acceptance, Handshake, Inbound, Socket, Transport};

@@ -7,6 +7,7 @@
 use std::any::TypeId;
 use std::collections::{HashMap, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 
 use bytes::{Bytes, BytesMut};
@@ -17,6 +18,7 @@ use slab::Slab;
 use tokio::sync::{Notify, OnceCell};
 
 use crate::demultiplexer::Envelope;
+use crate::outbound::{FrameKey, LatestFrame};
 use crate::{Frame, Outbound};
 
 /// The most frames that one turn gathers into one write per socket.
@@ -30,7 +32,20 @@ const SOCKETS_PER_TURN: usize = 64;
 const WAITING: usize = 1024;
 
 /// How a message becomes a frame, or none.
-type Render = Box<dyn Fn(&Message) -> Option<Frame> + Send + Sync>;
+type Render = Box<dyn Fn(&Message) -> Option<Rendered> + Send + Sync>;
+
+/// What became of a message.
+struct Rendered {
+    frame: Frame,
+    /// Of frames with the same key only the latest is wanted.
+    key: Option<Arc<FrameKey>>,
+}
+
+/// What a relay does with events: makes frames of them, and tells which of these newer ones replace.
+pub(crate) struct Rendering<E> {
+    pub(crate) render: fn(&E) -> Option<Frame>,
+    pub(crate) latest_by: Option<fn(&E) -> String>,
+}
 
 /// The relays of one layer in this process.
 #[derive(Default)]
@@ -38,13 +53,27 @@ pub(crate) struct Relays {
     open: Mutex<HashMap<Key, Arc<Relay>>>,
 }
 
-/// Sockets share a relay when they relay the same group by the same function, on the same stream if on any.
+/// Sockets share a relay when they relay the same group by the same functions, on the same stream if on any.
 #[derive(Clone, PartialEq, Eq, Hash)]
 struct Key {
     group: GroupName,
+    functions: Functions,
+    envelope: Option<Arc<Envelope>>,
+}
+
+/// What a rendering is known by.
+#[derive(Clone, PartialEq, Eq, Hash)]
+struct Functions {
     event: TypeId,
     render: usize,
-    envelope: Option<Arc<Envelope>>,
+    latest_by: Option<usize>,
+}
+
+impl<E: 'static> Rendering<E> {
+    fn functions(&self) -> Functions {
+        let latest_by = self.latest_by.map(|latest_by| latest_by as usize);
+        Functions { event: TypeId::of::<E>(), render: self.render as usize, latest_by }
+    }
 }
 
 /// The socket that a relay passes events on to, or the stream of one, and what it puts around them.
@@ -74,17 +103,17 @@ impl Relays {
         self: &Arc<Self>,
         layer: &Arc<dyn ChannelLayer>,
         group: &GroupName,
-        render: fn(&E) -> Option<Frame>,
+        rendering: &Rendering<E>,
         to: Receiver<'_>,
     ) -> Result<Membership, LayerError> {
         let envelope = to.envelope.cloned();
-        let key = Key { group: group.clone(), event: TypeId::of::<E>(), render: render as usize, envelope };
+        let key = Key { group: group.clone(), functions: rendering.functions(), envelope };
         let membership = loop {
             let relay = Arc::clone(
                 self.open
                     .lock()
                     .entry(key.clone())
-                    .or_insert_with_key(|key| Arc::new(Relay::new(key.clone(), render))),
+                    .or_insert_with_key(|key| Arc::new(Relay::new(key.clone(), rendering))),
             );
             if let Some(slot) = relay.add(to.outbound) {
                 break Membership { relay, slot, relays: Arc::downgrade(self) };
@@ -122,10 +151,10 @@ impl Membership {
         &self.relay.key.group
     }
 
-    /// Whether this passes on the same group by the same function.
-    pub(crate) fn is<E: 'static>(&self, group: &GroupName, render: fn(&E) -> Option<Frame>) -> bool {
+    /// Whether this passes on the same group by the same functions.
+    pub(crate) fn is<E: 'static>(&self, group: &GroupName, rendering: &Rendering<E>) -> bool {
         let key = &self.relay.key;
-        key.group == *group && key.event == TypeId::of::<E>() && key.render == render as usize
+        key.group == *group && key.functions == rendering.functions()
     }
 }
 
@@ -146,13 +175,22 @@ impl Drop for Membership {
 }
 
 impl Relay {
-    fn new<E: DeserializeOwned + Send + Sync + 'static>(key: Key, render: fn(&E) -> Option<Frame>) -> Self {
+    fn new<E: DeserializeOwned + Send + Sync + 'static>(key: Key, rendering: &Rendering<E>) -> Self {
+        /// Tells the relays of this process apart, so that one never replaces what another has passed on.
+        static RELAYS: AtomicU64 = AtomicU64::new(0);
+        let relay = RELAYS.fetch_add(1, Ordering::Relaxed);
         let envelope = key.envelope.clone();
+        let Rendering { render, latest_by } = *rendering;
         let render = move |message: &Message| match message.decode::<E>() {
-            Ok(event) => match &envelope {
-                None => render(&event),
-                Some(envelope) => render(&event).and_then(|frame| envelope.around_relayed(&frame)),
-            },
+            Ok(event) => {
+                let frame = render(&event)?;
+                let frame = match &envelope {
+                    None => frame,
+                    Some(envelope) => envelope.around_relayed(&frame)?,
+                };
+                let key = latest_by.map(|text| Arc::new(FrameKey { relay, text: text(&event) }));
+                Some(Rendered { frame, key })
+            }
             Err(cause) => {
                 tracing::debug!(%cause, kind = message.kind(), "an event that the relay does not know was dropped");
                 None
@@ -217,8 +255,14 @@ impl Relay {
             Delivery::Message(message) => {
                 // A panic in one event's rendering must not end the relay for everyone.
                 match catch_unwind(AssertUnwindSafe(|| (self.render)(&message))) {
-                    Ok(Some(frame)) => {
+                    Ok(Some(Rendered { frame, key: None })) => {
                         frame.encode(wire);
+                        batch.frames += 1;
+                    }
+                    Ok(Some(Rendered { frame, key: Some(key) })) => {
+                        let frame = LatestFrame { key, wire: frame.wire() };
+                        wire.extend_from_slice(&frame.wire);
+                        batch.latest.push(frame);
                         batch.frames += 1;
                     }
                     Ok(None) => {}
@@ -275,6 +319,8 @@ async fn next(waiting: &mut VecDeque<Delivery>, mailbox: &mut Mailbox) -> Delive
 struct Batch {
     wire: Bytes,
     frames: usize,
+    /// The same frames one by one, when only the latest of each key is wanted.
+    latest: Vec<LatestFrame>,
     missed: Option<Missed>,
 }
 
@@ -283,8 +329,10 @@ impl Batch {
         if let Some(missed) = self.missed {
             socket.miss(missed);
         }
-        if self.frames > 0 {
-            // A socket that has ended is about to drop its membership.
+        // A socket that has ended is about to drop its membership.
+        if !self.latest.is_empty() {
+            socket.pass_on_latest(&self.wire, &self.latest);
+        } else if self.frames > 0 {
             socket.pass_on(&self.wire, self.frames);
         }
     }
@@ -323,6 +371,9 @@ mod tests {
         assert_eq!(bytes, expected);
     }
 
+    /// Everything is passed on.
+    const ALL: Rendering<Said> = Rendering { render, latest_by: None };
+
     fn plain(outbound: &Outbound) -> Receiver<'_> {
         Receiver { outbound, envelope: None }
     }
@@ -339,8 +390,8 @@ mod tests {
         let (relays, layer, group) = fixture();
         let (first, mut first_reader) = socket();
         let (second, mut second_reader) = socket();
-        let one = relays.join(&layer, &group, render, plain(&first)).await.unwrap();
-        let two = relays.join(&layer, &group, render, plain(&second)).await.unwrap();
+        let one = relays.join(&layer, &group, &ALL, plain(&first)).await.unwrap();
+        let two = relays.join(&layer, &group, &ALL, plain(&second)).await.unwrap();
         assert_eq!(relays.open.lock().len(), 1);
         layer.group_send(&group, said("both")).await.unwrap();
         read(&mut first_reader, &["both"]).await;
@@ -350,7 +401,7 @@ mod tests {
         read(&mut second_reader, &["second"]).await;
         drop(two);
         assert_eq!(relays.open.lock().len(), 0);
-        let again = relays.join(&layer, &group, render, plain(&first)).await.unwrap();
+        let again = relays.join(&layer, &group, &ALL, plain(&first)).await.unwrap();
         layer.group_send(&group, said("again")).await.unwrap();
         read(&mut first_reader, &["again"]).await;
         drop(again);
@@ -360,7 +411,7 @@ mod tests {
     async fn one_bad_event_does_not_end_the_relay() {
         let (relays, layer, group) = fixture();
         let (socket, mut reader) = socket();
-        let _membership = relays.join(&layer, &group, render, plain(&socket)).await.unwrap();
+        let _membership = relays.join(&layer, &group, &ALL, plain(&socket)).await.unwrap();
         let unknown = Message::new(&std::collections::BTreeMap::from([("type", "unknown")])).unwrap();
         for message in [said("1"), said("hidden"), unknown, said("panic"), said("2")] {
             layer.group_send(&group, message).await.unwrap();
@@ -374,7 +425,7 @@ mod tests {
         let limits = channel_layer::Limits::default().group_expiry(std::time::Duration::from_secs(3));
         let layer: Arc<dyn ChannelLayer> = Arc::new(InMemoryLayer::new(limits));
         let (socket, mut reader) = socket();
-        let _membership = relays.join(&layer, &group, render, plain(&socket)).await.unwrap();
+        let _membership = relays.join(&layer, &group, &ALL, plain(&socket)).await.unwrap();
         tokio::time::sleep(std::time::Duration::from_secs(60)).await;
         layer.group_send(&group, said("still here")).await.unwrap();
         read(&mut reader, &["still here"]).await;
@@ -386,7 +437,7 @@ mod tests {
         let limits = channel_layer::Limits::default().capacity(channel_layer::Capacities::new(2));
         let layer: Arc<dyn ChannelLayer> = Arc::new(InMemoryLayer::new(limits));
         let (socket, mut reader) = socket();
-        let _membership = relays.join(&layer, &group, render, plain(&socket)).await.unwrap();
+        let _membership = relays.join(&layer, &group, &ALL, plain(&socket)).await.unwrap();
         // All at once, for a send that finds a member behind lets that member run.
         let sends = (0..5).map(|n| layer.group_send(&group, said(&n.to_string())));
         futures_util::future::join_all(sends).await;

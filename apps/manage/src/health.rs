@@ -4,10 +4,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use accounts::Db;
-use axum::Router;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::routing::get;
+use axum::{Json, Router};
+use orders::Orders;
 use routing::consumers::{ChannelLayer, GroupName, Message, Shutdown};
 
 /// How long a part may take to answer until it counts as away.
@@ -18,13 +19,22 @@ const PATIENCE: Duration = Duration::from_secs(2);
 pub(crate) struct Parts {
     pub(crate) db: Db,
     pub(crate) layer: Arc<dyn ChannelLayer>,
+    pub(crate) orders: Orders,
     pub(crate) shutdown: Shutdown,
 }
 
 /// `/healthz` answers 200 as long as the process answers at all; `/readyz` answers 200 when database and channel
-/// layer work, and 503 otherwise or when the server is ending, so that no new clients are sent here.
+/// layer work, and 503 otherwise or when the server is ending, so that no new clients are sent here. `/capturez` tells in
+/// JSON how the capture of changes is doing: whether this process relays, how much it has told, and how much waits.
 pub(crate) fn router(parts: Parts) -> Router {
-    Router::new().route("/healthz", get(|| async { "ok" })).route("/readyz", get(ready)).with_state(parts)
+    Router::new()
+        .route("/healthz", get(|| async { "ok" }))
+        .route("/readyz", get(ready))
+        .route(
+            "/capturez",
+            get(|State(parts): State<Parts>| async move { Json(parts.orders.capture_stats()) }),
+        )
+        .with_state(parts)
 }
 
 async fn ready(State(parts): State<Parts>) -> (StatusCode, &'static str) {

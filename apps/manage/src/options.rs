@@ -4,6 +4,9 @@ use std::net::SocketAddr;
 
 use clap::{Args, Parser, Subcommand};
 
+/// The most ticks of the market that may be asked for, a second.
+const MARKET_RATE_MAX: i64 = 100_000;
+
 /// Waterway: live orders over WebSockets. Without a command, it runs the server.
 #[derive(Debug, Parser)]
 #[command(name = "manage", version, about, args_conflicts_with_subcommands = true)]
@@ -40,6 +43,11 @@ pub(crate) struct RunServer {
     /// Send session cookies over https only; for servers behind a proxy that ends TLS.
     #[arg(long, env = "WATERWAY_SECURE_COOKIES")]
     pub(crate) secure_cookies: bool,
+    /// How many invented prices a second the market has, over 20 instruments; 0 is none. Of the processes that share a
+    /// channel layer one makes them.
+    #[arg(long, value_name = "N", env = "WATERWAY_MARKET_RATE", default_value_t = 50)]
+    #[arg(value_parser = clap::value_parser!(u32).range(..=MARKET_RATE_MAX))]
+    pub(crate) market_rate: u32,
     #[command(flatten)]
     pub(crate) database: Database,
 }
@@ -86,9 +94,12 @@ mod tests {
         let options = Options::parse_from(["manage"]);
         assert!(options.command.is_none());
         assert_eq!(options.runserver.addr, "127.0.0.1:8000".parse().unwrap());
+        assert_eq!(options.runserver.market_rate, 50);
         let options =
             Options::parse_from(["manage", "runserver", "127.0.0.1:9", "--database", "sqlite:x.db"]);
         let Some(Command::Runserver(runserver)) = options.command else { panic!("not runserver") };
         assert_eq!((runserver.addr.port(), runserver.database.database.as_str()), (9, "sqlite:x.db"));
+        assert!(Options::try_parse_from(["manage", "runserver", "--market-rate", "0"]).is_ok());
+        assert!(Options::try_parse_from(["manage", "runserver", "--market-rate", "100001"]).is_err());
     }
 }

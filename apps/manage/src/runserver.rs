@@ -7,7 +7,7 @@ use std::time::Duration;
 use accounts::{Accounts, Db, Settings};
 use axum::Router;
 use axum::http::StatusCode;
-use orders::{DEMO_LOGINS, Orders, OrdersConsumer};
+use orders::{DEMO_LOGINS, Market, MarketConsumer, Orders, OrdersConsumer};
 use routing::consumers::channel_layer::{self, ChannelLayer};
 use routing::{CsrfLayer, IdentityLayer, OriginValidator, ProtocolTypeRouter, Server, UrlRouter, terminated};
 use tower::Layer;
@@ -37,7 +37,11 @@ pub(crate) async fn run(options: &RunServer) -> Result<(), Failure> {
     let service = IdentityLayer::new(Arc::new(accounts)).layer(site);
     let end = terminated();
     welcome(addr, has_demo);
+    let capturing = orders.clone();
+    let is_ours = move || capturing.capture_stats().is_relaying;
+    let market = Market::start(Arc::clone(&layer), options.market_rate, is_ours);
     server.run(service, end).await;
+    drop(market);
     orders.close().await;
     if let Err(cause) = layer.close().await {
         tracing::warn!(%cause, "the channel layer could not be closed");
@@ -55,9 +59,10 @@ fn site(
     let for_sockets = orders.clone();
     let sockets = UrlRouter::new()
         .with(OriginValidator::same_host())
-        .route("/ws/orders/", move |scope| OrdersConsumer::new(scope, for_sockets.clone()));
+        .route("/ws/orders/", move |scope| OrdersConsumer::new(scope, for_sockets.clone()))
+        .route("/ws/market/", MarketConsumer::new);
     let router = ProtocolTypeRouter::new().websocket(sockets).with_channel_layer(Arc::clone(&layer));
-    let parts = health::Parts { db: db.clone(), layer, shutdown: router.shutdown() };
+    let parts = health::Parts { db: db.clone(), layer, orders: orders.clone(), shutdown: router.shutdown() };
     let pages = Router::new()
         .merge(accounts::router(accounts.clone()))
         .merge(orders::router(orders.clone())?)

@@ -27,6 +27,7 @@
 //! - [`Orders`] writes, and tells of each write, by whomever, to those who see the order; [`Order`] is a row.
 //! - [`router`] has the page at `/`, REST below `/api/data/` and the admin below `/admin/`.
 //! - [`OrdersConsumer`] is the socket: it answers `realtime.start` and passes [`OrderChanged`] on.
+//! - [`Market`] invents prices, and [`MarketConsumer`] is the socket of those who listen.
 //! - [`load_demo`] fills an empty database with something to look at.
 
 mod admin;
@@ -36,6 +37,7 @@ mod datatables;
 mod demo;
 mod event;
 mod fields;
+mod market;
 mod migrations;
 mod money;
 mod order;
@@ -49,6 +51,7 @@ mod views;
 pub use consumer::{Command, OrdersConsumer};
 pub use demo::{DEMO_LOGINS, DEMO_ORDERS, DemoError, is_empty, load_demo};
 pub use event::OrderChanged;
+pub use market::{Market, MarketConsumer, Tick};
 pub use migrations::MIGRATIONS;
 pub use order::Order;
 pub use service::Orders;

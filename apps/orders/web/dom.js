@@ -1,4 +1,4 @@
-// Three small helpers for the document.
+// Small helpers for the document.
 
 /**
  * The element with this id, which the template has.
@@ -23,6 +23,20 @@ export function byId(id, type) {
  */
 export function create(tag, properties = {}, ...children) {
   const element = Object.assign(document.createElement(tag), properties);
+  element.append(...children);
+  return element;
+}
+
+/**
+ * A new element of a drawing.
+ * @param {string} tag
+ * @param {Record<string, string>} [attributes]
+ * @param {Node[]} children
+ * @returns {SVGElement}
+ */
+export function createSvg(tag, attributes = {}, ...children) {
+  const element = document.createElementNS("http://www.w3.org/2000/svg", tag);
+  for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
   element.append(...children);
   return element;
 }

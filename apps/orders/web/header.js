@@ -5,6 +5,7 @@ import { group } from "./decimal.js";
 import { byId } from "./dom.js";
 import { oncePerFrame } from "./frame.js";
 import { LatencyHistogram, formatMs } from "./latency.js";
+import { sayState } from "./live.js";
 
 /** @typedef {import("./live.js").ConnectionState} ConnectionState */
 /** @typedef {import("./sum.js").RunningSum} RunningSum */
@@ -83,11 +84,4 @@ export class Header {
     this.#sum.classList.remove("stale");
     this.#note.textContent = "live";
   }
-}
-
-/** @param {ConnectionState | { kind: "live" }} state */
-function sayState(state) {
-  if (state.kind === "open") return "starting";
-  if (state.kind !== "waiting") return state.kind;
-  return `${navigator.onLine ? "" : "offline, "}reconnecting in ${state.seconds} s`;
 }

@@ -9,7 +9,7 @@ const FAILURES_BEFORE_CHECK = 3;
 /** Close codes by which a server says that it goes away: going away, service restart. */
 const RESTART_CODES = [1001, 1012];
 
-/** @typedef {import("./protocol.js").ServerMessage} ServerMessage */
+/** @typedef {import("./protocol.js").ServerMessage | import("./protocol.js").Tick} ServerMessage */
 /** @typedef {import("./protocol.js").ClientMessage} ClientMessage */
 /** @typedef {{ kind: "off" | "connecting" | "open" } | { kind: "waiting", seconds: number }} ConnectionState */
 
@@ -22,6 +22,24 @@ const RESTART_CODES = [1001, 1012];
  * @property {() => Promise<boolean>} isLoggedIn asked after several failures; rejects when the server cannot say
  * @property {() => void} onLoggedOut
  */
+
+/**
+ * The address of a socket of the site that the page is of.
+ * @param {string} path
+ */
+export function socketUrl(path) {
+  return `${location.protocol === "https:" ? "wss" : "ws"}://${location.host}${path}`;
+}
+
+/**
+ * @param {ConnectionState | { kind: "live" }} state
+ * @returns {string} for people, for example "reconnecting in 3 s"
+ */
+export function sayState(state) {
+  if (state.kind === "open") return "starting";
+  if (state.kind !== "waiting") return state.kind;
+  return `${navigator.onLine ? "" : "offline, "}reconnecting in ${state.seconds} s`;
+}
 
 export class Live {
   #wanted = false;
@@ -59,6 +77,12 @@ export class Live {
     this.#failures = 0;
     if (this.#socket?.readyState === WebSocket.CONNECTING) this.#drop();
     this.options.onState({ kind: "off" });
+  }
+
+  /** Wants nothing more, and keeps no socket either: nothing comes until the next `start`. */
+  end() {
+    this.stop();
+    this.#drop();
   }
 
   /** Ends a wait early; does nothing when there is none. */

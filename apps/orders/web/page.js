@@ -4,7 +4,7 @@ import { group } from "./decimal.js";
 import { byId, goToLogin } from "./dom.js";
 import { Header } from "./header.js";
 import { latencyMs } from "./latency.js";
-import { Live } from "./live.js";
+import { Live, socketUrl } from "./live.js";
 import { Monitor } from "./monitor.js";
 import { Newest } from "./newest.js";
 import { OrdersApi } from "./orders-api.js";
@@ -22,7 +22,7 @@ const monitor = new Monitor(byId("monitor", HTMLTableElement), byId("monitor-cou
 const table = await ordersTable(byId("orders", HTMLTableElement), new OrdersApi(showProblem, goToLogin));
 byId("orders-loading", HTMLElement).remove();
 const live = new Live({
-  url: `${location.protocol === "https:" ? "wss" : "ws"}://${location.host}/ws/orders/`,
+  url: socketUrl("/ws/orders/"),
   onOpen: askToStart,
   onMessage: (message) => (on || message.type === "realtime.started") && received(message),
   onState: connectionChanged,

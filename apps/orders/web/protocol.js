@@ -1,4 +1,4 @@
-// What goes over the socket at /ws/orders/ and what the API answers. Types only: nothing here runs.
+// What goes over the sockets and what the API answers. Types only: nothing here runs.
 
 /**
  * One order; decimals are exact texts, times are RFC 3339.
@@ -20,6 +20,12 @@
 
 /** Everything the server may say. @typedef {OrderChanged | Started | Stopped | Missed | Problem} ServerMessage */
 /** Everything the page may say. @typedef {{ type: "realtime.start" } | { type: "realtime.stop" }} ClientMessage */
+
+/**
+ * A new price, over the socket at /ws/market/. `price` and `change`, which is since the market began, are decimal texts;
+ * `sent_at` is in microseconds since the epoch.
+ * @typedef {{ type: "market.tick", instrument: string, price: string, change: string, sent_at: number }} Tick
+ */
 
 /** DataTables' server-side answer. @typedef {{ recordsTotal: number, recordsFiltered: number, data: Order[] }} Page */
 /** What of the table is asked for. @typedef {{ start: number, length: number, search: string, order: Sorting[] }} PageRequest */

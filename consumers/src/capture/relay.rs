@@ -25,6 +25,11 @@ const HOUSEKEEPING: Duration = Duration::from_secs(1);
 /// After so many changes the outbox is tidied at once, so that it stays short under load.
 const CHANGES_BETWEEN: usize = 2048;
 
+/// After so many, the cursor is written down this soon: a crash then repeats little, and processes that crash one after
+/// the other still get on.
+const CHANGES_AT_RISK: usize = 64;
+const RISK: Duration = Duration::from_millis(200);
+
 /// The waits after a failure.
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
@@ -43,6 +48,8 @@ pub(super) struct Relay {
     /// When the outbox was last tidied, and how many changes were told since.
     tidied: Instant,
     told: usize,
+    /// When the triggers were last looked at.
+    mended: Instant,
 }
 
 /// Why the relay had to stop for a moment.
@@ -67,7 +74,8 @@ impl Relay {
             by_table.entry(binding.table().name).or_default().push(binding);
         }
         let bindings = by_table;
-        Self { outbox, layer, bindings, counters, revision: 0, tidied: Instant::now(), told: 0 }
+        let now = Instant::now();
+        Self { outbox, layer, bindings, counters, revision: 0, tidied: now, told: 0, mended: now }
     }
 
     /// Relays until it is stopped, or the layer is closed.
@@ -115,7 +123,7 @@ impl Relay {
                 self.outbox.advance();
                 self.told += batch.changes.len();
             }
-            if self.told >= CHANGES_BETWEEN || self.tidied.elapsed() >= HOUSEKEEPING {
+            if self.is_untidy() {
                 self.keep_house().await?;
             }
             if !batch.has_more {
@@ -124,12 +132,17 @@ impl Relay {
         }
     }
 
+    fn is_untidy(&self) -> bool {
+        let age = self.tidied.elapsed();
+        age >= HOUSEKEEPING || self.told >= CHANGES_BETWEEN || (self.told >= CHANGES_AT_RISK && age >= RISK)
+    }
+
     async fn keep_house(&mut self) -> Result<(), Trouble> {
         let depth = self.outbox.tidy().await?;
         self.counters.waiting.store(depth.rows, Ordering::Relaxed);
-        self.told = 0;
-        if self.tidied.elapsed() >= HOUSEKEEPING {
-            self.tidied = Instant::now();
+        (self.tidied, self.told) = (Instant::now(), 0);
+        if self.mended.elapsed() >= HOUSEKEEPING {
+            self.mended = Instant::now();
             self.mend().await?;
         }
         Ok(())

@@ -1,24 +1,32 @@
 //! The one queue through which everything leaves a socket, in order and under one lock: what the consumer sends,
 //! what relays pass on, and what the protocol itself says (pongs, closes).
 
-use std::collections::VecDeque;
+mod queue;
+
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
-use bytes::{Buf, Bytes, BytesMut};
+use bytes::{Bytes, BytesMut};
 use channel_layer::Missed;
 use parking_lot::Mutex;
 use tokio::io::AsyncWrite;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
+use queue::{Counts, Queue};
+pub(crate) use queue::{FrameKey, LatestFrame};
+
 /// The most frames that may be unsent before a socket counts as full.
 pub const UNSENT_FRAMES: usize = 256;
 
 /// The most bytes that may be unsent before a socket counts as full: 1 MiB.
 pub const UNSENT_BYTES: usize = 1 << 20;
+
+/// The most frames of relays [by the latest](crate::Relaying::latest_by) that may be unsent on a socket, which is one of
+/// each key.
+pub const UNSENT_KEYS: usize = 1024;
 
 /// The most pieces that one write gathers.
 const PIECES_PER_WRITE: usize = 32;
@@ -28,6 +36,10 @@ const PIECES_PER_WRITE: usize = 32;
 /// It counts as full with [`UNSENT_FRAMES`] or [`UNSENT_BYTES`] unsent. A consumer's own send then waits; a relayed
 /// frame is missed, counted and told to the consumer; and a socket that stays full for 10 seconds is closed with
 /// 1013.
+///
+/// Frames of which only the latest of each key is wanted never make a socket full: they have limits of their own,
+/// [`UNSENT_KEYS`] and again [`UNSENT_BYTES`], beyond which they are missed. So a client that takes nothing for a while
+/// lives on if they are all that it is sent, and it is the heartbeat of the server that finds those who are gone.
 #[derive(Clone, Default)]
 pub struct Outbound(Arc<Shared>);
 
@@ -39,46 +51,16 @@ struct Shared {
 
 #[derive(Default)]
 struct State {
-    backlog: VecDeque<Piece>,
-    frames: usize,
-    bytes: usize,
-    /// The first piece has left in part, so it must leave whole.
-    is_front_started: bool,
-    /// What relays passed on while the handler that joined them still runs; it follows what the handler sends.
-    held: Option<Held>,
+    backlog: Queue,
+    /// What relays passed on while the handler that joined them still runs; it follows what the handler sends,
+    /// and is kept back within the limits of the backlog.
+    held: Option<Queue>,
     writer: Option<Box<dyn AsyncWrite + Send + Unpin>>,
     /// The connection's task, which is woken when a write can go on.
     task: Option<Waker>,
     full_since: Option<Instant>,
     missed: Option<Missed>,
     phase: Phase,
-}
-
-/// What is kept back, within the same limits as the backlog.
-#[derive(Default)]
-struct Held {
-    pieces: VecDeque<Piece>,
-    frames: usize,
-    bytes: usize,
-}
-
-impl Held {
-    /// Keeps a piece back if there is room; like the backlog, it takes the piece that fills it whole.
-    fn keep(&mut self, piece: Piece) -> bool {
-        let has_room = self.frames < UNSENT_FRAMES && self.bytes < UNSENT_BYTES;
-        if has_room {
-            self.frames += piece.frames;
-            self.bytes += piece.bytes.len();
-            self.pieces.push_back(piece);
-        }
-        has_room
-    }
-}
-
-/// Bytes that belong to some frames; they are counted as sent with the last byte.
-struct Piece {
-    bytes: Bytes,
-    frames: usize,
 }
 
 #[derive(Default, Clone, Copy, PartialEq, Eq)]
@@ -121,7 +103,7 @@ impl Outbound {
         match state.phase {
             Phase::Open if state.full_since.is_some() => Err(NotQueued::Full),
             Phase::Open => {
-                state.append(Piece { bytes: wire.clone(), frames: 1 });
+                state.append(wire.clone(), 1);
                 Ok(())
             }
             Phase::Finishing | Phase::Gone => Err(NotQueued::Gone),
@@ -139,19 +121,37 @@ impl Outbound {
             state.miss(Missed::Count(frames as u64));
             return true;
         }
-        let piece = Piece { bytes: wire.clone(), frames };
         if let Some(held) = &mut state.held {
-            if !held.keep(piece) {
+            // Like the backlog, it takes the piece that fills it whole.
+            if held.is_full() {
                 state.miss(Missed::Count(frames as u64));
+            } else {
+                held.push(wire.clone(), frames);
             }
             return true;
         }
         let is_first = state.backlog.is_empty();
-        state.append(piece);
+        state.append(wire.clone(), frames);
         if is_first {
             state.write_for_task(&self.0.room);
         }
         true
+    }
+
+    /// As [`pass_on`](Self::pass_on), for frames of which only the latest of each key is wanted: `wire` is all of them
+    /// in one piece. Those that cannot leave at once take the places of older ones that have not begun to.
+    pub(crate) fn pass_on_latest(&self, wire: &Bytes, frames: &[LatestFrame]) {
+        let mut state = self.0.state.lock();
+        let state = &mut *state;
+        if state.phase != Phase::Open {
+            return;
+        }
+        if state.held.is_none() && state.backlog.is_empty() {
+            return state.write_latest(wire, frames, &self.0.room);
+        }
+        let queue = state.held.as_mut().unwrap_or(&mut state.backlog);
+        let missed = frames.iter().filter(|frame| !queue.put_latest(&frame.key, &frame.wire)).count();
+        state.miss_latest(missed);
     }
 
     /// Takes finished frames of a demultiplexer's stream, as many of the pieces as there is room for and each as a
@@ -167,14 +167,15 @@ impl Outbound {
         let mut wire = BytesMut::new();
         let mut frames = 0;
         for piece in pieces {
-            if state.frames + frames >= UNSENT_FRAMES || state.bytes + wire.len() >= UNSENT_BYTES {
+            let (unsent, bytes) = (state.backlog.frames() + frames, state.backlog.bytes() + wire.len());
+            if unsent >= UNSENT_FRAMES || bytes >= UNSENT_BYTES {
                 break;
             }
             wire.extend_from_slice(piece);
             frames += 1;
         }
         let taken = wire.len();
-        state.append(Piece { bytes: wire.freeze(), frames });
+        state.append(wire.freeze(), frames);
         if is_first {
             state.write_for_task(&self.0.room);
         }
@@ -185,7 +186,7 @@ impl Outbound {
     pub(crate) fn last_words(&self, wire: &Bytes) {
         let mut state = self.0.state.lock();
         if state.phase != Phase::Gone {
-            state.append(Piece { bytes: wire.clone(), frames: 1 });
+            state.append(wire.clone(), 1);
             state.write_for_task(&self.0.room);
         }
     }
@@ -208,9 +209,17 @@ impl Outbound {
     /// Lets go what was kept back.
     pub(crate) fn release(&self) {
         let mut state = self.0.state.lock();
-        for piece in state.held.take().into_iter().flat_map(|held| held.pieces) {
-            state.append(piece);
+        let Some(held) = state.held.take() else { return };
+        // Nothing that came meanwhile may stand before what the handler has sent.
+        state.backlog.seal();
+        let mut missed = 0;
+        for piece in held.into_pieces() {
+            match piece.counts {
+                Counts::Frames(frames) => state.append(piece.bytes, frames),
+                Counts::Latest(key) => missed += usize::from(!state.backlog.put_latest(&key, &piece.bytes)),
+            }
         }
+        state.miss_latest(missed);
     }
 
     /// Since when the socket has been full.
@@ -239,10 +248,7 @@ impl Outbound {
     pub(crate) fn finish_now(&self) {
         self.finish();
         let mut state = self.0.state.lock();
-        let keep = usize::from(state.is_front_started);
-        state.backlog.truncate(keep);
-        state.bytes = state.backlog.iter().map(|piece| piece.bytes.len()).sum();
-        state.frames = state.backlog.iter().map(|piece| piece.frames).sum();
+        state.backlog.keep_started();
     }
 
     /// Ends all writing and drops what is unsent.
@@ -281,7 +287,7 @@ impl Outbound {
     pub(crate) fn push_protocol(&self, wire: &[u8]) {
         let mut state = self.0.state.lock();
         if state.phase != Phase::Gone {
-            state.append(Piece { bytes: Bytes::copy_from_slice(wire), frames: 0 });
+            state.append(Bytes::copy_from_slice(wire), 0);
         }
     }
 
@@ -293,19 +299,41 @@ impl Outbound {
 }
 
 impl State {
-    fn append(&mut self, piece: Piece) {
-        self.frames += piece.frames;
-        self.bytes += piece.bytes.len();
-        self.backlog.push_back(piece);
-        if self.is_full() && self.full_since.is_none() {
+    fn append(&mut self, bytes: Bytes, frames: usize) {
+        self.backlog.push(bytes, frames);
+        if self.backlog.is_full() && self.full_since.is_none() {
             self.full_since = Some(Instant::now());
             // The task watches how long this lasts.
             self.wake();
         }
     }
 
-    fn is_full(&self) -> bool {
-        self.frames >= UNSENT_FRAMES || self.bytes >= UNSENT_BYTES
+    /// Writes frames at once of which only the latest of each key is wanted; nothing stands before them. What the
+    /// socket does not take is queued, frame by frame.
+    fn write_latest(&mut self, wire: &Bytes, frames: &[LatestFrame], room: &Notify) {
+        self.backlog.push(wire.clone(), 0);
+        self.write_for_task(room);
+        if self.backlog.is_empty() {
+            return;
+        }
+        let sent = wire.len() - self.backlog.take_bytes();
+        let (mut start, mut missed) = (0, 0);
+        for LatestFrame { key, wire } in frames {
+            let end = start + wire.len();
+            if sent <= start {
+                missed += usize::from(!self.backlog.put_latest(key, wire));
+            } else if sent < end {
+                self.backlog.push_started(wire.slice(sent - start..));
+            }
+            start = end;
+        }
+        self.miss_latest(missed);
+    }
+
+    fn miss_latest(&mut self, missed: usize) {
+        if missed > 0 {
+            self.miss(Missed::Count(missed as u64));
+        }
     }
 
     fn miss(&mut self, missed: Missed) {
@@ -336,28 +364,20 @@ impl State {
         let Some(writer) = &mut self.writer else { return Poll::Pending };
         while !self.backlog.is_empty() {
             let mut pieces = [IoSlice::new(&[]); PIECES_PER_WRITE];
-            for (slice, piece) in pieces.iter_mut().zip(&self.backlog) {
-                *slice = IoSlice::new(&piece.bytes);
-            }
-            let pieces = &pieces[..self.backlog.len().min(PIECES_PER_WRITE)];
-            let written = match Pin::new(&mut *writer).poll_write_vectored(cx, pieces) {
+            let count = self.backlog.gather(&mut pieces);
+            let written = match Pin::new(&mut *writer).poll_write_vectored(cx, &pieces[..count]) {
                 Poll::Ready(Ok(0)) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
                 Poll::Ready(Ok(written)) => written,
                 Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
                 Poll::Pending => return Poll::Pending,
             };
-            self.bytes -= written;
-            let (frames, is_front_started) = advance(&mut self.backlog, written);
-            self.frames -= frames;
-            self.is_front_started = is_front_started;
-            if self.full_since.is_some() && self.frames < UNSENT_FRAMES && self.bytes < UNSENT_BYTES {
+            self.backlog.advance(written);
+            if self.full_since.is_some() && !self.backlog.is_full() {
                 self.full_since = None;
                 room.notify_waiters();
             }
         }
-        if self.backlog.capacity() > PIECES_PER_WRITE {
-            self.backlog = VecDeque::new();
-        }
+        self.backlog.shrink(PIECES_PER_WRITE);
         Pin::new(writer).poll_flush(cx)
     }
 
@@ -367,27 +387,12 @@ impl State {
     }
 }
 
-/// Takes written bytes off the front; how many frames they completed, and whether they began another piece.
-fn advance(backlog: &mut VecDeque<Piece>, mut written: usize) -> (usize, bool) {
-    let mut frames = 0;
-    while let Some(piece) = backlog.front_mut() {
-        if written < piece.bytes.len() {
-            piece.bytes.advance(written);
-            return (frames, written > 0);
-        }
-        written -= piece.bytes.len();
-        frames += piece.frames;
-        backlog.pop_front();
-    }
-    (frames, false)
-}
-
 impl std::fmt::Debug for Outbound {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let state = self.0.state.lock();
         f.debug_struct("Outbound")
-            .field("frames", &state.frames)
-            .field("bytes", &state.bytes)
+            .field("frames", &state.backlog.frames())
+            .field("bytes", &state.backlog.bytes())
             .finish_non_exhaustive()
     }
 }
@@ -404,9 +409,9 @@ impl AsyncWrite for ProtocolWriter {
             // A peer that pings and never reads gets no pongs beyond the limit. Who asks is the connection's
             // task, which is woken in any case when the backlog moves.
             // Once the frames have ended there is no limit, for all that comes then is the close frame.
-            Phase::Open if state.bytes >= 2 * UNSENT_BYTES => Poll::Pending,
+            Phase::Open if state.backlog.bytes() >= 2 * UNSENT_BYTES => Poll::Pending,
             _ => {
-                state.append(Piece { bytes: Bytes::copy_from_slice(bytes), frames: 0 });
+                state.append(Bytes::copy_from_slice(bytes), 0);
                 Poll::Ready(Ok(bytes.len()))
             }
         }

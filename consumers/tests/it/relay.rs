@@ -171,3 +171,39 @@ async fn a_relay_that_could_not_start_leaves_nothing_behind() {
     client.tell("relay room; group room now").await;
     assert_eq!(client.hear().await, "now");
 }
+
+#[tokio::test(start_paused = true)]
+async fn who_keeps_up_with_a_relay_by_the_latest_gets_every_event() {
+    let layer = TestLayer::shared();
+    let (probe, layers) = (Probe::new("latest room; accept"), ChannelLayers::from(layer.clone()));
+    let (mut one, mut two) = (relaying(&probe, &layers).await, relaying(&probe, &layers).await);
+    assert_eq!(layer.open_channels().await, 1, "they share one relay");
+    let _plain = relaying(&Probe::new("relay room; accept"), &layers).await;
+    assert_eq!(layer.open_channels().await, 2, "but not with those who relay the group in another way");
+    for n in 0..100 {
+        layer.group_send(&group("room"), message(format!("key {n}"))).await.unwrap();
+    }
+    for n in 0..100 {
+        assert_eq!([one.hear().await, two.hear().await], [format!("key {n}"), format!("key {n}")]);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_held_of_a_relay_by_the_latest_is_the_latest() {
+    let (layer, probe) = (InMemoryLayer::default(), Probe::new("accept"));
+    let mut client = relaying(&probe, &layer.clone().into()).await;
+    client.tell("latest room; wait; send snapshot").await;
+    settled().await;
+    for n in 0..1000 {
+        layer.group_send(&group("room"), message(format!("{} {n}", n % 3))).await.unwrap();
+        settled().await;
+    }
+    probe.let_go().await;
+    let heard = [client.hear().await, client.hear().await, client.hear().await, client.hear().await];
+    assert_eq!(heard, ["snapshot", "0 999", "1 997", "2 998"]);
+    client.tell("leave room; latest room; group room again; wait").await;
+    assert!(client.receive_nothing().await, "held again");
+    probe.let_go().await;
+    assert_eq!(client.hear().await, "again");
+    assert_eq!(probe.log.of("missed").len(), 0);
+}

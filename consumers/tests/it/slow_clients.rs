@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use consumers::testing::WebsocketCommunicator;
-use consumers::{ChannelLayer, ChannelLayers, InMemoryLayer, UNSENT_FRAMES};
+use consumers::{ChannelLayer, ChannelLayers, Demultiplexer, InMemoryLayer, UNSENT_FRAMES, UNSENT_KEYS};
 
 use crate::support::{Probe, Talk, group, kilobyte, message, settled};
 
@@ -153,4 +153,102 @@ async fn a_slow_client_that_goes_away_is_lost_and_not_slow() {
     drop(client);
     settled().await;
     assert_eq!(probe.log.all().last().unwrap(), "disconnect 1006");
+}
+
+/// A kilobyte for each of so many keys, each with this number.
+async fn tick(layer: &InMemoryLayer, keys: usize, n: usize) {
+    for key in 0..keys {
+        layer.group_send(&group("room"), message(format!("{:<1024}", format!("{key} {n}")))).await.unwrap();
+    }
+    settled().await;
+}
+
+/// Everything that the client is owed, by key and number.
+async fn catch_up_by_key(client: &mut WebsocketCommunicator) -> Vec<(usize, usize)> {
+    let mut heard = Vec::new();
+    while !client.receive_nothing().await {
+        let text = client.hear().await;
+        let (key, n) = text.trim().split_once(' ').unwrap();
+        heard.push((key.parse().unwrap(), n.parse().unwrap()));
+    }
+    heard
+}
+
+#[tokio::test(start_paused = true)]
+async fn of_a_relay_by_the_latest_it_is_owed_one_frame_of_each_key_however_long_it_sleeps() {
+    let layer = InMemoryLayer::default();
+    let layers = ChannelLayers::from(layer.clone());
+    let (slow, fast) = (Probe::new("latest room; accept"), Probe::new("latest room; accept"));
+    let (mut slow_client, mut fast_client) = (open(&slow, &layers).await, open(&fast, &layers).await);
+    for n in 0..500 {
+        tick(&layer, 20, n).await;
+        assert_eq!(catch_up_by_key(&mut fast_client).await, (0..20).map(|key| (key, n)).collect::<Vec<_>>());
+    }
+    seconds(60.0).await;
+    assert_eq!(slow.log.of("disconnect").len(), 0, "its queue is not full");
+    let heard = catch_up_by_key(&mut slow_client).await;
+    assert!((20..70 + 20).contains(&heard.len()), "what the pipe took, and the latest: {}", heard.len());
+    for key in 0..20 {
+        let of_key: Vec<_> = heard.iter().filter(|heard| heard.0 == key).map(|heard| heard.1).collect();
+        assert_eq!(of_key.last(), Some(&499));
+        assert!(of_key.is_sorted_by(|older, newer| older < newer), "{of_key:?}");
+    }
+    assert_eq!(slow.log.of("missed").len(), 0);
+    tick(&layer, 20, 500).await;
+    assert_eq!(catch_up_by_key(&mut slow_client).await.len(), 20, "it keeps up again");
+}
+
+#[tokio::test(start_paused = true)]
+async fn of_a_relay_by_the_latest_it_misses_keys_beyond_the_limit_and_is_told() {
+    let layer = InMemoryLayer::default();
+    let slow = Probe::new("latest room; accept");
+    let mut client = open(&slow, &layer.clone().into()).await;
+    for key in 0..3 * UNSENT_KEYS {
+        layer.group_send(&group("room"), message(format!("{:<512}", format!("{key} 0")))).await.unwrap();
+        settled().await;
+    }
+    let heard = catch_up_by_key(&mut client).await.len();
+    let missed: usize = slow.log.of("missed").iter().map(|count| count.parse::<usize>().unwrap()).sum();
+    assert!(missed > 0 && heard >= UNSENT_KEYS, "{missed} and {heard}");
+    assert_eq!(heard + missed, 3 * UNSENT_KEYS);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_relay_by_the_latest_does_not_spare_a_socket_that_is_full_of_other_things() {
+    let layer = InMemoryLayer::default();
+    let probe = Probe::new("latest room; relay other; accept");
+    let mut client = open(&probe, &layer.clone().into()).await;
+    for n in 0..400 {
+        layer.group_send(&group("other"), message(kilobyte(n))).await.unwrap();
+        tick(&layer, 1, n).await;
+    }
+    seconds(11.0).await;
+    assert_eq!(probe.log.of("disconnect"), ["1013"]);
+    assert_eq!(client.hear_all().await.1.code.as_u16(), 1013);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stream_keeps_the_latest_once_the_queue_of_the_socket_is_full() {
+    let layer = InMemoryLayer::default();
+    let probe = Probe::new("latest room; accept");
+    let app = Demultiplexer::new().mount("prices", probe.app());
+    let mut client = WebsocketCommunicator::new(app, "/").layers(layer.clone());
+    client.connect().await.unwrap();
+    settled().await;
+    for n in 0..1000 {
+        let payload = format!("{:<1024}", format!("[{}, {n}]", n % 4));
+        layer.group_send(&group("room"), message(payload)).await.unwrap();
+        settled().await;
+    }
+    let mut heard = Vec::new();
+    while !client.receive_nothing().await {
+        let frame: serde_json::Value = serde_json::from_str(&client.hear().await).unwrap();
+        heard.push(frame["payload"][1].as_u64().unwrap());
+    }
+    assert!(heard.len() < UNSENT_FRAMES + 80, "{}", heard.len());
+    let mut latest = heard.split_off(heard.len() - 4);
+    latest.sort_unstable();
+    assert_eq!(latest, [996, 997, 998, 999]);
+    assert!(heard.is_sorted());
+    assert_eq!(probe.log.of("missed").len(), 0);
 }

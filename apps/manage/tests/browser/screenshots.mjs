@@ -34,6 +34,7 @@ async function shoot(width, colorScheme) {
   const { context, page } = await logIn(browser, "admin", options);
   await page.getByRole("button", { name: "Start realtime" }).click();
   await page.locator('#connection[data-state="live"]').waitFor();
+  await page.locator('#market-state[data-state="live"]').waitFor();
   const clear = await someEvents(page);
   await picture(page, "orders");
   await page.goto("/admin/orders/");

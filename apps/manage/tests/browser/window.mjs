@@ -8,7 +8,7 @@ import { logIn } from "./browser.mjs";
 const WAIT_MAX_MS = 8_000;
 
 export class Window {
-  /** What the server said over the socket, parsed. @type {any[]} */
+  /** What the server said over the socket of the orders, parsed. @type {any[]} */
   received = [];
   /** The requests since `forget`, as method and path. @type {string[]} */
   requests = [];
@@ -21,9 +21,10 @@ export class Window {
     page.on("request", (request) => this.requests.push(`${request.method()} ${new URL(request.url()).pathname}`));
     page.on("pageerror", (error) => this.errors.push(String(error)));
     page.on("console", (message) => message.type() === "error" && this.errors.push(message.text()));
-    page.on("websocket", (socket) =>
-      socket.on("framereceived", ({ payload }) => this.received.push(JSON.parse(String(payload)))),
-    );
+    page.on("websocket", (socket) => {
+      if (!socket.url().endsWith("/ws/orders/")) return;
+      socket.on("framereceived", ({ payload }) => this.received.push(JSON.parse(String(payload))));
+    });
   }
 
   /**

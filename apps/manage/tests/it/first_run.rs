@@ -22,6 +22,31 @@ fn an_empty_folder_becomes_a_site_with_a_demo() {
 }
 
 #[test]
+fn what_is_captured_is_told_to_operators() {
+    let folder = Folder::new();
+    let server = Server::with_demo(&folder);
+    let order = json!({"instrument": "A", "quantity": 1, "price": 1});
+    assert_eq!(
+        Request::new("POST", "/api/data/").basic("demo", "demo").json(&order).send(&server.host).status,
+        201
+    );
+    let captured = || server.get("/capturez").json();
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(10);
+    while captured()["messages"] != 2 && std::time::Instant::now() < deadline {
+        std::thread::yield_now();
+    }
+    let captured = captured();
+    assert_eq!(
+        (&captured["is_relaying"], &captured["changes"], &captured["messages"]),
+        (&json!(true), &json!(1), &json!(2))
+    );
+    assert_eq!(
+        (&captured["resets"], &captured["unknown"], &captured["failures"]),
+        (&json!(0), &json!(0), &json!(0))
+    );
+}
+
+#[test]
 fn without_a_command_it_serves_too() {
     let folder = Folder::new();
     let server = Server::of(&folder, folder.command(&["127.0.0.1:0"]));

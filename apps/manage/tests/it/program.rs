@@ -7,10 +7,11 @@ use accounts::testing::TestDatabase;
 use tempfile::TempDir;
 
 /// What the environment might say to the program; tests say it themselves.
-const VARIABLES: [&str; 5] = [
+const VARIABLES: [&str; 6] = [
     "RUST_LOG",
     "WATERWAY_DATABASE",
     "WATERWAY_LAYER",
+    "WATERWAY_MARKET_RATE",
     "WATERWAY_SECURE_COOKIES",
     "WATERWAY_SUPERUSER_PASSWORD",
 ];

@@ -89,6 +89,22 @@ test("it connects only when wanted, asks, and is confirmed", (context) => {
   assert.equal(sockets.length, 1);
 });
 
+test("once ended it keeps no socket, and a later start makes one", (context) => {
+  const { live, log, pass } = setUp(context);
+  live.start();
+  sockets[0].opens();
+  live.confirm();
+  live.end();
+  assert.equal(sockets[0].readyState, 3);
+  assert.equal(log.at(-1), "off");
+  listeners.get("visibilitychange")?.();
+  listeners.get("online")?.();
+  pass(60_000);
+  assert.equal(sockets.length, 1);
+  live.start();
+  assert.equal(sockets.length, 2);
+});
+
 test("a lost socket is replaced and asked again", (context) => {
   const { live, log, pass } = setUp(context);
   live.start();

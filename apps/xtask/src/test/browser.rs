@@ -23,6 +23,9 @@ const MODULES: &str = "apps/orders/web";
 /// Tests of the page, whatever serves it.
 const OF_THE_PAGE: &str = "orders.test.mjs";
 
+/// Tests of the page's market: of several processes one must invent the prices for all.
+const OF_THE_MARKET: &str = "market.test.mjs";
+
 /// Tests of what several processes are to each other.
 const OF_PROCESSES: &str = "processes.test.mjs";
 
@@ -51,7 +54,7 @@ impl Bench<'_> {
     /// The program as it is when nobody sets anything: alone, with a file.
     fn one_process(&self) -> Result<(), Failure> {
         let database = format!("sqlite:{}", self.folder.join("waterway.db").display());
-        self.run(1, &Setup { layer: "memory://".to_owned(), database }, &[OF_THE_PAGE])
+        self.run(1, &Setup { layer: "memory://".to_owned(), database }, &[OF_THE_PAGE, OF_THE_MARKET])
     }
 
     /// Two processes that share all they know. What the other backend of Redis does differently is told by the tests
@@ -62,8 +65,8 @@ impl Bench<'_> {
             layer: format!("{scheme}://{}", redis.address()),
             database: postgres.url(),
         };
-        self.run(2, &on("redis"), &[OF_THE_PAGE, OF_PROCESSES])?;
-        self.run(2, &on("redis+pubsub"), &[OF_PROCESSES])
+        self.run(2, &on("redis"), &[OF_THE_PAGE, OF_THE_MARKET, OF_PROCESSES])?;
+        self.run(2, &on("redis+pubsub"), &[OF_THE_MARKET, OF_PROCESSES])
     }
 
     /// Starts a site and runs tests against it, one file after the other: they share its orders. The site must also
@@ -90,13 +93,13 @@ impl Bench<'_> {
 
 /// Installs what the tests need, exactly as locked. Install scripts stay off: they would fetch browsers, and
 /// the tests use the one of this machine.
-fn install(tests: &Path) -> Result<(), Failure> {
+pub(super) fn install(tests: &Path) -> Result<(), Failure> {
     let options = ["ci", "--ignore-scripts", "--no-audit", "--no-fund"];
     shell::run(Command::new(tools::NPM.path()?).args(options).current_dir(tests))
 }
 
 /// Copies a folder without what was installed into it by hand.
-fn copy(from: &Path, to: &Path) -> io::Result<()> {
+pub(super) fn copy(from: &Path, to: &Path) -> io::Result<()> {
     fs::create_dir_all(to)?;
     for entry in fs::read_dir(from)? {
         let entry = entry?;

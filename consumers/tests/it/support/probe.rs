@@ -97,6 +97,7 @@ impl Probe {
                 "join" => ctx.join(&group(rest)).await?,
                 "leave" => ctx.leave(&group(rest)).await?,
                 "relay" => ctx.relay(&group(rest), bare).await?,
+                "latest" => ctx.relay(&group(rest), bare).latest_by(first_word).await?,
                 "group" | "to" | "unencodable" => publish(ctx, verb, rest).await?,
                 "wait" => self.gate.acquire().await?.forget(),
                 "hang" => std::future::pending().await,
@@ -130,6 +131,11 @@ impl Probe {
             }
         }
     }
+}
+
+/// What tests key events by.
+fn first_word(told: &Told) -> String {
+    told.text().split(' ').next().unwrap_or_default().to_owned()
 }
 
 /// A text of 1,024 bytes that begins with a number.

@@ -1,5 +1,7 @@
 //! The order, the limits and the losses of the outbound queue, against a pipe that takes only so much.
 
+mod latest;
+
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, DuplexStream};

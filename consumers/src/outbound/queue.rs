@@ -1,0 +1,222 @@
+//! What is unsent on one socket, in order: pieces of bytes, what they count, and those frames of which a newer one of
+//! the same key takes the place.
+
+use std::collections::{HashMap, VecDeque};
+use std::io::IoSlice;
+use std::sync::Arc;
+
+use bytes::{Buf, Bytes};
+
+use super::{UNSENT_BYTES, UNSENT_FRAMES, UNSENT_KEYS};
+
+/// What makes two frames the same thing at different times: the relay that they come from, and what it calls them.
+#[derive(Debug, PartialEq, Eq, Hash)]
+pub(crate) struct FrameKey {
+    pub(crate) relay: u64,
+    pub(crate) text: String,
+}
+
+/// A finished frame that a newer one of its key may replace.
+#[derive(Debug)]
+pub(crate) struct LatestFrame {
+    pub(crate) key: Arc<FrameKey>,
+    pub(crate) wire: Bytes,
+}
+
+/// Bytes that belong to some frames; they are counted as sent with the last byte.
+pub(super) struct Piece {
+    pub(super) bytes: Bytes,
+    pub(super) counts: Counts,
+}
+
+/// What a piece counts towards.
+pub(super) enum Counts {
+    /// So many frames, towards the limits of the socket.
+    Frames(usize),
+    /// One frame, towards limits of its own: where there is one of each thing at most, the socket is not full.
+    Latest(Arc<FrameKey>),
+}
+
+impl Piece {
+    pub(super) fn frames(bytes: Bytes, frames: usize) -> Self {
+        Self { bytes, counts: Counts::Frames(frames) }
+    }
+}
+
+#[derive(Default)]
+pub(super) struct Queue {
+    pieces: VecDeque<Piece>,
+    frames: usize,
+    bytes: usize,
+    /// The first piece has left in part, so it must leave whole.
+    is_front_started: bool,
+    /// There while frames are, or were a moment ago, that newer ones may replace. Most sockets never have it.
+    latest: Option<Box<Latest>>,
+}
+
+/// Where the frames stand that newer ones may replace, and what they count.
+#[derive(Default)]
+struct Latest {
+    /// The place of each key's newest frame, counted from the first piece that was there when this was made.
+    places: HashMap<Arc<FrameKey>, usize>,
+    /// How many pieces have left since then.
+    departed: usize,
+    frames: usize,
+    /// Of the frames and the texts of their keys.
+    bytes: usize,
+    superseded: u64,
+}
+
+impl Queue {
+    pub(super) fn is_empty(&self) -> bool {
+        self.pieces.is_empty()
+    }
+
+    pub(super) fn frames(&self) -> usize {
+        self.frames
+    }
+
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    pub(super) fn is_full(&self) -> bool {
+        self.frames >= UNSENT_FRAMES || self.bytes >= UNSENT_BYTES
+    }
+
+    /// How many frames newer ones have replaced since the queue was last empty.
+    #[cfg(test)]
+    pub(super) fn superseded(&self) -> u64 {
+        self.latest.as_ref().map_or(0, |latest| latest.superseded)
+    }
+
+    pub(super) fn push(&mut self, bytes: Bytes, frames: usize) {
+        self.frames += frames;
+        self.bytes += bytes.len();
+        self.pieces.push_back(Piece::frames(bytes, frames));
+    }
+
+    /// Queues what is left of a frame that has begun to leave; nothing may stand before it.
+    pub(super) fn push_started(&mut self, bytes: Bytes) {
+        self.push(bytes, 1);
+        self.is_front_started = true;
+    }
+
+    /// Puts a frame in the place of the one of its key that has not begun to leave, or else at the end. False when
+    /// there is no room: like the queue itself, it takes the frame that fills it whole.
+    pub(super) fn put_latest(&mut self, key: &Arc<FrameKey>, wire: &Bytes) -> bool {
+        let latest = self.latest.get_or_insert_default();
+        let place = latest.places.get(key).map(|place| place - latest.departed);
+        let place = place.filter(|place| *place > 0 || !self.is_front_started);
+        let older = place.and_then(|place| self.pieces.get_mut(place));
+        let freed = older.as_ref().map_or(0, |older| older.bytes.len());
+        if latest.bytes - freed >= UNSENT_BYTES || (older.is_none() && latest.frames >= UNSENT_KEYS) {
+            return false;
+        }
+        latest.bytes += wire.len();
+        latest.bytes -= freed;
+        if let Some(older) = older {
+            older.bytes = wire.clone();
+            latest.superseded += 1;
+        } else {
+            latest.places.insert(Arc::clone(key), latest.departed + self.pieces.len());
+            latest.frames += 1;
+            latest.bytes += key.text.len();
+            self.pieces.push_back(Piece { bytes: wire.clone(), counts: Counts::Latest(Arc::clone(key)) });
+        }
+        true
+    }
+
+    /// From here on nothing takes the place of what is queued already.
+    pub(super) fn seal(&mut self) {
+        if let Some(latest) = &mut self.latest {
+            latest.places.clear();
+        }
+    }
+
+    /// Fills slices with what comes first; how many.
+    pub(super) fn gather<'a>(&'a self, slices: &mut [IoSlice<'a>]) -> usize {
+        for (slice, piece) in slices.iter_mut().zip(&self.pieces) {
+            *slice = IoSlice::new(&piece.bytes);
+        }
+        slices.len().min(self.pieces.len())
+    }
+
+    /// Takes written bytes off the front.
+    pub(super) fn advance(&mut self, mut written: usize) {
+        self.is_front_started = false;
+        while let Some(piece) = self.pieces.front_mut() {
+            let taken = written.min(piece.bytes.len());
+            match (&piece.counts, &mut self.latest) {
+                (Counts::Latest(_), Some(latest)) => latest.bytes -= taken,
+                _ => self.bytes -= taken,
+            }
+            if taken < piece.bytes.len() {
+                piece.bytes.advance(taken);
+                self.is_front_started = taken > 0;
+                return;
+            }
+            written -= taken;
+            self.depart();
+        }
+    }
+
+    /// The first piece has left.
+    fn depart(&mut self) {
+        let Some(piece) = self.pieces.pop_front() else { return };
+        if let Counts::Frames(frames) = piece.counts {
+            self.frames -= frames;
+        }
+        if let Some(latest) = &mut self.latest {
+            latest.depart(&piece.counts);
+        }
+    }
+
+    /// Drops what has not begun to leave.
+    pub(super) fn keep_started(&mut self) {
+        let started = self.is_front_started.then(|| self.pieces.pop_front()).flatten();
+        *self = Self::default();
+        if let Some(piece) = started {
+            self.push_started(piece.bytes);
+        }
+    }
+
+    /// Takes everything out; how many bytes that were.
+    pub(super) fn take_bytes(&mut self) -> usize {
+        std::mem::take(self).pieces.iter().map(|piece| piece.bytes.len()).sum()
+    }
+
+    pub(super) fn into_pieces(self) -> VecDeque<Piece> {
+        self.pieces
+    }
+
+    /// Gives back what an empty queue does not need, if it holds more than so many pieces' room.
+    pub(super) fn shrink(&mut self, room: usize) {
+        if self.latest.is_some() || self.pieces.capacity() > room {
+            *self = Self::default();
+        }
+    }
+}
+
+impl Latest {
+    /// The first piece has left, which counted so.
+    fn depart(&mut self, counts: &Counts) {
+        if let Counts::Latest(key) = counts {
+            self.frames -= 1;
+            self.bytes -= key.text.len();
+            if self.places.get(key) == Some(&self.departed) {
+                self.places.remove(key);
+            }
+        }
+        self.departed += 1;
+    }
+}
+
+impl Drop for Latest {
+    fn drop(&mut self) {
+        if self.superseded > 0 {
+            let superseded = self.superseded;
+            tracing::debug!(superseded, "a slow client was spared frames that newer ones replaced");
+        }
+    }
+}
