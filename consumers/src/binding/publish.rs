@@ -68,6 +68,13 @@ impl<B: Binding> Publisher for Bound<B> {
     async fn publications(&self, change: &Recorded, revision: i64) -> Result<Vec<Publication>> {
         let read = |columns: &Columns| columns.read::<B::Row>();
         let rows = match &change.kind {
+            // A row that gets another key is another row to those who know it by its key.
+            Kind::Update { old, new } if old.get(B::KEY) != new.get(B::KEY) => {
+                let gone = Recorded { key: format!("{}-gone", change.key), ..change.clone() };
+                let mut told = self.told(&gone, revision, Some(&read(old)?), None).await?;
+                told.extend(self.told(change, revision, None, Some(&read(new)?)).await?);
+                return Ok(told);
+            }
             Kind::Insert(new) => read(new).map(|new| (None, Some(new))),
             Kind::Update { old, new } => read(old).and_then(|old| Ok((Some(old), Some(read(new)?)))),
             Kind::Delete(old) => read(old).map(|old| (Some(old), None)),

@@ -26,9 +26,12 @@ impl TableSql {
             Dialect::Postgres => table.name.split('.').map(quoted).collect::<Vec<_>>().join("."),
         };
         let columns = match dialect {
-            Dialect::Sqlite => query("SELECT name, NULL AS type FROM pragma_table_xinfo($1)").bind(table.name.as_str()),
+            Dialect::Sqlite => {
+                query("SELECT name, NULL AS type FROM pragma_table_xinfo($1)").bind(table.name.as_str())
+            }
+            // Without the length, which a cast would cut to instead of refusing what is longer.
             Dialect::Postgres => query(
-                "SELECT CAST(attname AS TEXT) AS name, format_type(atttypid, atttypmod) AS type FROM pg_attribute
+                "SELECT CAST(attname AS TEXT) AS name, format_type(atttypid, -1) AS type FROM pg_attribute
                  WHERE attrelid = to_regclass($1) AND attnum > 0 AND NOT attisdropped",
             )
             .bind(name.as_str()),

@@ -215,7 +215,9 @@ fn given<B: Binding>(table: &TableSql, data: &Map<String, Value>) -> Result<Colu
 fn key(table: &TableSql, pk: &Value) -> Result<String, Refusal> {
     match pk {
         Value::Null => Err(Refusal::BadRequest("pk is missing")),
-        Value::Array(_) | Value::Object(_) => Err(Refusal::BadRequest("pk is a number or a text")),
+        Value::Array(_) | Value::Object(_) | Value::Bool(_) => {
+            Err(Refusal::BadRequest("pk is a number or a text"))
+        }
         pk => table.text_of(pk).ok_or(Refusal::NotFound),
     }
 }

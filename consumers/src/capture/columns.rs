@@ -172,8 +172,8 @@ impl<'de> Deserializer<'de> for Text<'de> {
 
     fn deserialize_bool<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Complaint> {
         match self.text()? {
-            "true" | "1" | "t" => visitor.visit_bool(true),
-            "false" | "0" | "f" => visitor.visit_bool(false),
+            "true" | "1" => visitor.visit_bool(true),
+            "false" | "0" => visitor.visit_bool(false),
             _ => Err(de::Error::custom("true or false is due")),
         }
     }

@@ -14,6 +14,8 @@ mod http;
 #[cfg(test)]
 mod program;
 #[cfg(test)]
+mod python;
+#[cfg(test)]
 mod server;
 #[cfg(test)]
 mod socket;

@@ -42,10 +42,15 @@ pub(super) fn tests(root: &Path) -> Result<(), Failure> {
 }
 
 /// Runs the tests that drive Python, which are ignored otherwise: the modules named `python` of all crates, built as
-/// the other tests were. Tests that are ignored for other reasons stay so.
-pub(super) fn tests_with_python(root: &Path, python: &Path) -> Result<(), Failure> {
+/// the other tests were. Those that need a database have it on this server, or else in files. Tests that are ignored
+/// for other reasons stay so.
+pub(super) fn tests_with_python(root: &Path, python: &Path, server: Option<&str>) -> Result<(), Failure> {
     let mut command = cargo(root);
     command.env("WATERWAY_PYTHON", python);
+    match server {
+        Some(server) => command.env(DATABASE_SERVER, server),
+        None => command.env_remove(DATABASE_SERVER),
+    };
     if shell::succeeds(cargo(root).args(["nextest", "--version"])) {
         command.args(["nextest", "run", "--workspace", "--run-ignored", "only"]);
         shell::run(command.args(["-E", "test(/^python::/)"]))
@@ -55,19 +60,22 @@ pub(super) fn tests_with_python(root: &Path, python: &Path) -> Result<(), Failur
     }
 }
 
-/// Runs the tests of the crates that have a database, those that need this server included.
+/// Runs the tests of the crates that have a database, those that need this server included. Those
+/// that need Python as well have a step of their own.
 pub(super) fn tests_on(root: &Path, server: &str) -> Result<(), Failure> {
     let mut command = cargo(root);
     if shell::succeeds(cargo(root).args(["nextest", "--version"])) {
         // The whole workspace is what was built for the step before. Of its tests these are run, and our own of the
         // server.
         let crates = DATABASE_CRATES.map(|name| format!("package({name})")).join(" + ");
-        let filter = format!("{crates} + test(/^test::postgres::/) + ({DATABASE_MODULES})");
+        let filter =
+            format!("({crates} + test(/^test::postgres::/) + ({DATABASE_MODULES})) - test(/^python::/)");
         command.args(["nextest", "run", "--workspace", "--run-ignored", "all", "-E", &filter]);
     } else {
         command.args(["test", "--lib", "--bins", "--tests"]);
         command.args(DATABASE_CRATES.iter().flat_map(|name| ["-p", name]));
-        command.args(["-p", "consumers", "--", "--include-ignored", "--skip", "capture::sqlite"]);
+        command.args(["-p", "consumers", "--", "--include-ignored"]);
+        command.args(["--skip", "capture::sqlite", "--skip", "python::"]);
     }
     shell::run(command.env(DATABASE_SERVER, server))
 }
@@ -79,20 +87,27 @@ pub(super) fn doctests(root: &Path) -> Result<(), Failure> {
 
 /// Builds the program of a crate that has the crate's name, and returns its path.
 pub(super) fn build(root: &Path, name: &str) -> Result<PathBuf, Failure> {
+    built(cargo(root).args(["build", "-p", name, "--bin", name]), "bin", name)
+}
+
+/// Builds an example of a crate with a feature of that crate, of what the tests were built of, and returns its path.
+pub(super) fn build_example(root: &Path, feature: &str, name: &str) -> Result<PathBuf, Failure> {
+    let arguments = ["build", "--workspace", "--features", feature, "--example", name];
+    built(cargo(root).args(arguments), "example", name)
+}
+
+/// Runs a command that builds something of this kind and name, and returns its path.
+fn built(command: &mut Command, kind: &str, name: &str) -> Result<PathBuf, Failure> {
     // cargo is asked for the path, because the target folder is wherever the user's configuration puts it.
-    let messages = shell::read(
-        cargo(root)
-            .args(["build", "-p", name, "--bin", name])
-            .args(["--message-format", "json-render-diagnostics"]),
-    )?;
-    program_in(&messages, name).ok_or_else(|| Failure::NoProgram(name.to_owned()))
+    let messages = shell::read(command.args(["--message-format", "json-render-diagnostics"]))?;
+    program_in(&messages, kind, name).ok_or_else(|| Failure::NoProgram(name.to_owned()))
 }
 
 /// The path of a program in cargo's messages, which are one JSON object a line.
-fn program_in(messages: &str, name: &str) -> Option<PathBuf> {
+fn program_in(messages: &str, kind: &str, name: &str) -> Option<PathBuf> {
     messages.lines().find_map(|line| {
         let message: serde_json::Value = serde_json::from_str(line).ok()?;
-        let is_program = message["target"]["name"] == name && message["target"]["kind"][0] == "bin";
+        let is_program = message["target"]["name"] == name && message["target"]["kind"][0] == kind;
         if is_program { message["executable"].as_str().map(PathBuf::from) } else { None }
     })
 }
@@ -121,9 +136,15 @@ mod tests {
 {"reason":"build-script-executed","package_id":"x"}
 {"reason":"compiler-artifact","target":{"name":"manage","kind":["lib"]},"executable":null}
 {"reason":"compiler-artifact","target":{"name":"manage","kind":["bin"]},"executable":"/target/debug/manage"}
+{"reason":"compiler-artifact","target":{"name":"chat","kind":["example"]},"executable":"/target/debug/examples/chat"}
 {"reason":"build-finished","success":true}"#;
-        assert_eq!(program_in(messages, "manage"), Some(PathBuf::from("/target/debug/manage")));
-        assert_eq!(program_in(messages, "orders"), None);
+        assert_eq!(program_in(messages, "bin", "manage"), Some(PathBuf::from("/target/debug/manage")));
+        assert_eq!(
+            program_in(messages, "example", "chat"),
+            Some(PathBuf::from("/target/debug/examples/chat"))
+        );
+        assert_eq!(program_in(messages, "bin", "orders"), None);
+        assert_eq!(program_in(messages, "bin", "chat"), None);
     }
 
     #[test]

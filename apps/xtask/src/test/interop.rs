@@ -1,27 +1,33 @@
-//! The Redis layers against Python's own: the tests that need its packages, once for each version of them.
+//! Beside Python's own: the Redis layers, Django's ORM as a writer, and the bridge of Channels 1. The tests that need
+//! Python's packages run once for each version of them.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use super::postgres::Postgres;
 use super::shell::{self, Failure};
-use super::{cargo, tools};
+use super::{bridge, cargo, tools};
 
 /// Where the requirements of each version stand.
 const REQUIREMENTS: &str = "channel-layer/tests/python";
 
 /// What tells the versions apart: redis-py 8 has other defaults than the one that channels_redis was written for.
-const VERSIONS: &[&str] = &["redis7", "redis8"];
+const VERSIONS: [&str; 2] = ["redis7", "redis8"];
 
-/// Runs the tests that drive Python with each version.
+/// Runs the tests that drive Python with each version: the first with files of SQLite, the others on PostgreSQL. Then
+/// those of the bridge, on both.
 pub(super) fn tests(root: &Path) -> Result<(), Failure> {
-    for version in VERSIONS {
+    let postgres = Postgres::start()?;
+    let folder = root.join("target/interop");
+    let environments = VERSIONS.map(|version| Environment::at(folder.join(version)));
+    for (nth, (version, environment)) in VERSIONS.iter().zip(&environments).enumerate() {
         let requirements = root.join(REQUIREMENTS).join(format!("requirements-{version}.txt"));
-        let environment = Environment::at(root.join("target/interop").join(version));
         environment.ensure(&requirements)?;
-        cargo::tests_with_python(root, &environment.python)?;
+        let server = (nth > 0).then(|| postgres.url());
+        cargo::tests_with_python(root, &environment.python, server.as_deref())?;
     }
-    Ok(())
+    bridge::tests(root, &folder, &environments[0].python, &postgres)
 }
 
 /// A virtual environment, which is made anew when what it should hold has changed.
@@ -82,7 +88,9 @@ mod tests {
             let path = root.join(REQUIREMENTS).join(format!("requirements-{version}.txt"));
             let text = fs::read_to_string(&path).unwrap();
             let lines = text.lines().filter(|line| !line.starts_with('#'));
-            assert!(lines.clone().any(|line| line.starts_with("channels_redis==")), "{version}");
+            for needed in ["channels_redis==", "Django==", "psycopg[binary]=="] {
+                assert!(lines.clone().any(|line| line.starts_with(needed)), "{version}: {needed}");
+            }
             assert!(lines.clone().all(|line| line.contains("==")), "{version}");
         }
     }

@@ -1,5 +1,6 @@
 //! `cargo xtask test`: every check of the repository in one command, stopping at the first that fails.
 
+mod bridge;
 mod browser;
 mod cargo;
 mod interop;
@@ -48,7 +49,7 @@ enum Step {
     Doctests,
     /// The unit tests of the browser modules.
     Web,
-    /// The Redis layers beside Python's own.
+    /// Beside Python's own: the Redis layers, Django as a writer, and the bridge of Channels 1.
     Interop,
     /// The program, looked at through a real browser: one process, and two that share Redis and PostgreSQL.
     Browser,
@@ -76,7 +77,9 @@ impl Step {
             Self::Tests => &[tools::REDIS],
             Self::Postgres => &[tools::POSTGRES, tools::INITDB],
             Self::Web => &[tools::NODE],
-            Self::Interop => &[tools::REDIS, tools::PYTHON],
+            Self::Interop => {
+                &[tools::REDIS, tools::PYTHON, tools::NODE, tools::NPM, tools::POSTGRES, tools::INITDB]
+            }
             Self::Browser => {
                 &[tools::NODE, tools::NPM, tools::CHROMIUM, tools::REDIS, tools::POSTGRES, tools::INITDB]
             }

@@ -59,6 +59,18 @@ async fn a_row_that_moves_is_a_delete_for_the_old_group_and_a_create_for_the_new
 }
 
 #[tokio::test]
+async fn a_row_that_gets_another_key_is_another_row() {
+    let site = Fixture::new().await;
+    site.execute("INSERT INTO app_thing (id, name, room) VALUES (7, 'a', 1)").await;
+    let mut client = site.subscribed("1").await;
+    site.execute("UPDATE app_thing SET id = 8, amount = 2 WHERE id = 7").await;
+    let (gone, new) = (client.hear().await, client.hear().await);
+    assert_eq!((&gone["action"], &gone["pk"]), (&json!("delete"), &json!(7)));
+    assert_eq!((&new["action"], &new["pk"], &new["data"]), (&json!("create"), &json!(8), &thing("a", 2, 1)));
+    assert_ne!(gone["key"], new["key"], "whoever counts each key once counts both");
+}
+
+#[tokio::test]
 async fn who_hears_a_row_in_two_groups_hears_each_update_once() {
     let site = Fixture::new().await;
     site.execute("INSERT INTO app_thing (id, name, room, also) VALUES (7, 'a', 1, 2)").await;

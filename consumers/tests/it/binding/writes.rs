@@ -80,6 +80,7 @@ async fn values_that_are_not_valid_are_named_and_change_nothing() {
         (json!({"amount": null}), "amount"),
         (json!({"room": {}}), "room"),
         (json!({"name": ""}), "name"),
+        (json!({"name": "twenty-one characters"}), "non_field_errors"),
         (json!({"name": "taken"}), "non_field_errors"),
     ] {
         let refused = client.ask(json!({"action": "update", "pk": pk, "data": data})).await;
@@ -125,6 +126,7 @@ async fn what_is_not_there_and_what_is_no_request_are_answered() {
         json!({"action": 7, "request_id": 1}),
         json!({"action": "delete"}),
         json!({"action": "delete", "pk": [1]}),
+        json!({"action": "delete", "pk": true}),
         json!({"action": "create", "data": 7}),
     ] {
         let answer = client.ask(payload.clone()).await;
