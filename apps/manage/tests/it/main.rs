@@ -4,6 +4,16 @@
 #[cfg(test)]
 mod addresses;
 #[cfg(test)]
+mod capture_client;
+#[cfg(test)]
+mod capture_dice;
+#[cfg(test)]
+mod capture_kill;
+#[cfg(test)]
+mod capture_site;
+#[cfg(test)]
+mod capture_writer;
+#[cfg(test)]
 mod commands;
 #[cfg(test)]
 mod ending;
@@ -15,6 +25,10 @@ mod http;
 mod program;
 #[cfg(test)]
 mod python;
+#[cfg(test)]
+#[path = "../../../../channel-layer/tests/it/redis_server.rs"]
+#[expect(dead_code, reason = "other tests hurt the server, here it only runs")]
+mod redis_server;
 #[cfg(test)]
 mod server;
 #[cfg(test)]

@@ -4,6 +4,7 @@
 
 mod following;
 mod property;
+mod torture;
 mod writes;
 
 use std::collections::BTreeMap;
