@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use accounts::{Accounts, Db, Dialect, NewUser, Settings};
+use accounts::{Accounts, Db, NewUser, Settings};
 use routing::User;
 use tokio::time::{Instant, sleep};
 
@@ -50,11 +50,11 @@ impl Site {
             let user = NewUser { username, email: "", password: username, is_staff, is_superuser: is_staff };
             *owner = accounts.create_user(user).await.unwrap().id();
         }
-        let (layer, processes) = match (redis, db.dialect()) {
-            (None, _) => ("memory://".to_owned(), 1),
-            // Each database goes with one of the two layers that connect processes.
-            (Some(redis), Dialect::Sqlite) => (redis.url(), 2),
-            (Some(redis), Dialect::Postgres) => (redis.url().replace("redis:", "redis+pubsub:"), 2),
+        let (layer, processes) = match redis {
+            None => ("memory://".to_owned(), 1),
+            // Over pub/sub, for a burst after a failover may fill a process' queue on the core layer, whose senders then
+            // drop what comes without a word to its members.
+            Some(redis) => (redis.url().replace("redis:", "redis+pubsub:"), 2),
         };
         let processes = (0..processes).map(|_| Process { folder: Folder::new(), server: None }).collect();
         let mut site = Self { database, layer, processes };
