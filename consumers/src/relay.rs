@@ -307,7 +307,7 @@ impl Relay {
 }
 
 /// What waits already, or else what comes next.
-async fn next(waiting: &mut VecDeque<Delivery>, mailbox: &mut Mailbox) -> Delivery {
+pub(crate) async fn next(waiting: &mut VecDeque<Delivery>, mailbox: &mut Mailbox) -> Delivery {
     match waiting.pop_front() {
         Some(delivery) => delivery,
         None => mailbox.recv().await,

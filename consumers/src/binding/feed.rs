@@ -15,6 +15,7 @@ use tokio::sync::Notify;
 use super::follower::{Follower, Heard, Run, Target};
 use super::publish::{Published, model_group};
 use crate::capture::Seen;
+use crate::relay::next;
 use crate::{Result, heartbeat};
 
 /// The most changes that one turn gathers into one write per socket.
@@ -215,13 +216,6 @@ async fn run(feed: Weak<Feed>, layer: Arc<dyn ChannelLayer>, changed: Arc<Notify
                 deliver(&feed, &mut waiting, &mut mailbox).await;
             }
         }
-    }
-}
-
-async fn next(waiting: &mut VecDeque<Delivery>, mailbox: &mut Mailbox) -> Delivery {
-    match waiting.pop_front() {
-        Some(delivery) => delivery,
-        None => mailbox.recv().await,
     }
 }
 

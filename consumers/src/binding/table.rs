@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use crate::capture::{CaptureError, Columns, Table, columns_of, row_as_json};
-use crate::db::{Arg, Dialect, Query, Transaction, query};
+use crate::db::{Arg, Dialect, Query, Transaction, query, quoted};
 
 /// A bound table, as statements name it and its columns.
 pub(super) struct TableSql {
@@ -156,11 +156,6 @@ impl TableSql {
             None => format!("${nth}"),
         }
     }
-}
-
-/// An identifier, whatever is in it.
-fn quoted(identifier: &str) -> String {
-    format!("\"{}\"", identifier.replace('"', "\"\""))
 }
 
 /// A statement that is made of quoted identifiers, types and this module's own text; values come as arguments.

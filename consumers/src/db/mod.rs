@@ -13,6 +13,7 @@ use sqlx::{Error, PgPool, Postgres, Sqlite, SqlitePool};
 
 pub use commits::Commits;
 
+pub(crate) use query::quoted;
 pub use query::{Query, Row, Target, query, script};
 pub use sqlx::AssertSqlSafe;
 pub use value::Arg;

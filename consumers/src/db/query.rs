@@ -188,6 +188,11 @@ impl Row {
     }
 }
 
+/// An identifier as a statement of either database takes it, whatever is in it.
+pub(crate) fn quoted(identifier: &str) -> String {
+    format!("\"{}\"", identifier.replace('"', "\"\""))
+}
+
 /// Runs several statements that take no arguments.
 ///
 /// # Errors

@@ -1,5 +1,6 @@
 //! Looks at a table before it is bound, and refuses what triggers on it could not tell.
 
+use crate::db::quoted;
 use sqlx::postgres::PgRow;
 use sqlx::{PgConnection, Row};
 
@@ -20,11 +21,6 @@ impl Place {
     pub(super) fn sql(&self) -> String {
         format!("{}.{}", quoted(&self.schema), quoted(&self.name))
     }
-}
-
-/// An identifier as a statement takes it, whatever is in it.
-pub(super) fn quoted(identifier: &str) -> String {
-    format!("\"{}\"", identifier.replace('"', "\"\""))
 }
 
 /// A name is what it says, with its schema before it if it is not in the search path; quoted as statements do, or bare.

@@ -7,7 +7,7 @@
 
 use super::super::outbox::OUTBOX_LIMIT;
 use super::bell::CHANNEL;
-use super::tables::quoted;
+use crate::db::quoted;
 
 /// The version of the function. Of two programs that share a database, the one that knows the later one prevails.
 pub(super) const VERSION: i32 = 1;

@@ -3,9 +3,10 @@
 use sqlx::{AssertSqlSafe, Row, SqliteConnection};
 
 use super::tables::{Layout, inspect};
-use super::triggers::{self, Trigger, identifier};
+use super::triggers::{self, Trigger};
 use crate::capture::CaptureError;
 use crate::capture::outbox::Table;
+use crate::db::quoted;
 
 /// What an installation has done.
 #[derive(Debug, Default)]
@@ -106,7 +107,7 @@ async fn of_table(connection: &mut SqliteConnection, table: &str) -> Result<Vec<
 
 async fn replace(connection: &mut SqliteConnection, triggers: &[Trigger]) -> Result<(), CaptureError> {
     for trigger in triggers {
-        let drop = format!("DROP TRIGGER IF EXISTS main.{}", identifier(&trigger.name));
+        let drop = format!("DROP TRIGGER IF EXISTS main.{}", quoted(&trigger.name));
         sqlx::raw_sql(AssertSqlSafe(drop)).execute(&mut *connection).await?;
         sqlx::raw_sql(AssertSqlSafe(trigger.sql.clone())).execute(&mut *connection).await?;
     }
@@ -116,7 +117,7 @@ async fn replace(connection: &mut SqliteConnection, triggers: &[Trigger]) -> Res
 /// Has SQLite translate statements that run the triggers, because it does not look at what is in a trigger before
 /// that, and the writer would be the one to fail.
 async fn check(connection: &mut SqliteConnection, layout: &Layout) -> Result<(), CaptureError> {
-    let (table, key) = (identifier(&layout.name), identifier(&layout.key));
+    let (table, key) = (quoted(&layout.name), quoted(&layout.key));
     for statement in [
         format!("EXPLAIN INSERT INTO main.{table} DEFAULT VALUES"),
         format!("EXPLAIN UPDATE main.{table} SET {key} = {key}"),

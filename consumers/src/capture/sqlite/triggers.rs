@@ -12,6 +12,7 @@
 //! be noted twice.
 
 use super::tables::{Layout, Unique, UniqueColumn};
+use crate::db::quoted;
 
 /// What the outbox is made of, besides its bound.
 ///
@@ -51,7 +52,7 @@ pub(super) struct Trigger {
 
 impl Trigger {
     fn new(name: String, rest: &str) -> Self {
-        Self { sql: format!("CREATE TRIGGER {} {rest}", identifier(&name)), name }
+        Self { sql: format!("CREATE TRIGGER {} {rest}", quoted(&name)), name }
     }
 }
 
@@ -86,11 +87,6 @@ pub(super) fn row_as_json(layout: &Layout, alias: &str) -> String {
     Sql::new(layout).row(alias, NEW)
 }
 
-/// A name as SQL writes it.
-pub(super) fn identifier(name: &str) -> String {
-    format!("\"{}\"", name.replace('"', "\"\""))
-}
-
 /// A text as SQL writes it.
 fn literal(text: &str) -> String {
     format!("'{}'", text.replace('\'', "''"))
@@ -111,9 +107,9 @@ impl<'a> Sql<'a> {
     fn new(layout: &'a Layout) -> Self {
         Self {
             layout,
-            table: identifier(&layout.name),
+            table: quoted(&layout.name),
             text: literal(&layout.name),
-            key: identifier(&layout.key),
+            key: quoted(&layout.key),
             collate: collate(layout.unique[0].columns[0].collation.as_deref()),
         }
     }
@@ -231,7 +227,7 @@ impl<'a> Sql<'a> {
         let columns = &self.layout.columns;
         let limit = VALUE_LIMIT.min(ROW_LIMIT / columns.len());
         let member = |column: &String| {
-            let place = format!("{of}.{}", identifier(column));
+            let place = format!("{of}.{}", quoted(column));
             let is_number = self.layout.is_rowid && *column == self.layout.key;
             let value = if is_number { format!("{place} || ''") } else { text_of(&place, limit, large) };
             format!("{}, {value}", literal(column))
@@ -263,14 +259,14 @@ fn text_of(value: &str, limit: usize, large: u8) -> String {
 }
 
 fn collate(collation: Option<&str>) -> String {
-    collation.map(|collation| format!(" COLLATE {}", identifier(collation))).unwrap_or_default()
+    collation.map(|collation| format!(" COLLATE {}", quoted(collation))).unwrap_or_default()
 }
 
 /// Whether a row of the table has the same unique values as the new one, under the table's own name, for a condition
 /// may use that.
 fn same(table: &str, unique: &Unique) -> String {
     let same = |column: &UniqueColumn| {
-        let name = identifier(&column.name);
+        let name = quoted(&column.name);
         let new = match &column.default {
             Some(default) => format!("ifnull(NEW.{name}, ({default}\n))"),
             None => format!("NEW.{name}"),
@@ -287,7 +283,7 @@ fn changes(unique: &Unique) -> String {
         return "1".to_owned();
     }
     let changes = |column: &UniqueColumn| {
-        let name = identifier(&column.name);
+        let name = quoted(&column.name);
         format!("NEW.{name} IS NOT OLD.{name}{}", collate(column.collation.as_deref()))
     };
     unique.columns.iter().map(changes).collect::<Vec<_>>().join(" OR ")
