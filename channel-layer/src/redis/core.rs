@@ -16,6 +16,7 @@ use super::RedisConfig;
 use super::clock::{Clock, Score};
 use super::envelope::Target;
 use super::keys::Keys;
+use super::receiver::LOST;
 use super::shard::Shard;
 use super::shards::shard;
 use super::wire::{Codec, Format};
@@ -30,6 +31,9 @@ const HEARTBEAT: Duration = Duration::from_secs(15);
 /// After how many seconds without renewal a process' own membership is dropped by the next who sends: a process that
 /// crashed is out of our groups within a minute. (Python keeps it until `group_expiry`.)
 const LEASE: u64 = 50;
+
+/// What the local part of our members' names begins with: their memberships are renewed often.
+const OWN: &str = "waterway.";
 
 /// How many keys one step of a flush looks at.
 const FLUSH_STEP: usize = 1000;
@@ -115,6 +119,12 @@ impl Core {
     /// The group of which this is our member.
     pub(crate) fn group_of(&self, member: &ChannelName) -> Option<GroupName> {
         self.own.lock().by_name.get(member).cloned()
+    }
+
+    /// How many messages senders leave in the queue of a remote part: those to groups go by what our members' names allow.
+    pub(crate) fn capacity_of(&self, remote: &str) -> usize {
+        let member = ChannelName::new(format!("{remote}{OWN}"));
+        member.map_or(usize::MAX, |name| self.hub.limits().capacities.of(&name))
     }
 
     fn expiry(&self) -> u64 {
@@ -222,7 +232,7 @@ impl Core {
         let mut script = self.scripts.broadcast.key(self.keys.group(group));
         self.membership_args(&mut script, now);
         script.arg(self.keys.prefix()).arg(self.oldest_message(now)).arg(capacity);
-        script.arg(now.to_string()).arg(self.expiry()).arg(body);
+        script.arg(now.to_string()).arg(self.expiry()).arg(body).arg(LOST);
         self.shard_of_group(group).run(&script).await
     }
 
@@ -270,7 +280,9 @@ impl Core {
         let mut any = false;
         for (key, names) in queues {
             let body = self.codec.encode(message, Target::Members(names))?;
+            let is_ours = names.iter().any(is_own);
             script.key(key).arg(self.hub.limits().capacities.of(&names[0])).arg(&body[..]);
+            script.arg(if is_ours { LOST } else { "" });
             any = true;
         }
         let full: Vec<u64> = if any { host.run(&script).await? } else { Vec::new() };
@@ -296,7 +308,7 @@ impl Core {
         if let Some(name) = own.by_group.get(group) {
             return name.clone();
         }
-        let name = format!("{}waterway.{}", self.own_remote(), Uuid::new_v4().simple());
+        let name = format!("{}{OWN}{}", self.own_remote(), Uuid::new_v4().simple());
         let name = ChannelName::new(name).expect("hexadecimal digits are within the grammar");
         own.by_group.insert(group.clone(), name.clone());
         own.by_name.insert(name.clone(), group.clone());
@@ -353,6 +365,11 @@ impl Memberships for Core {
     fn host(&self, group: &GroupName) -> usize {
         shard(group.as_str(), self.shards.len())
     }
+}
+
+/// Whether it is the member of a process of ours, this one or another.
+fn is_own(member: &ChannelName) -> bool {
+    member.as_str().strip_prefix(member.non_local()).is_some_and(|local| local.starts_with(OWN))
 }
 
 /// Deletes some of the keys that match; where to go on, or nothing at the end.

@@ -113,11 +113,10 @@ impl RedisLayer {
         if pollers.remotes.insert(remote.to_owned()) {
             for shard in self.inner.core.shards() {
                 let registrar = Arc::downgrade(&self.inner.registrar);
-                let key = self.inner.core.keys().remote_queue(remote);
                 pollers.tasks.spawn(receiver::poll(
                     Arc::clone(&self.inner.core),
                     Arc::clone(shard),
-                    key,
+                    remote.to_owned(),
                     registrar,
                 ));
             }

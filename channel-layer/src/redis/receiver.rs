@@ -1,11 +1,16 @@
 //! The poller: takes what arrives for this process out of its queue on one host, for ever and whatever happens to
 //! Redis, and hands it to the hub.
+//!
+//! Senders drop what a full queue has no room for, and what nobody takes in time, and only the poller can tell those who
+//! missed it. Our own senders leave [`LOST`] in the queue then. Python's leave nothing, so a queue that is found full
+//! counts as one that has lost something, and so does one that was not looked at for longer than messages last.
 
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use deadpool_redis::Connection;
 use redis::{ErrorKind, FromRedisValue, RedisError, cmd};
+use tokio::time::Instant;
 
 use super::core::Core;
 use super::host::unavailable;
@@ -20,22 +25,31 @@ const WAIT: Duration = Duration::from_secs(5);
 /// How much longer than that Redis may take until the connection counts as dead.
 const GRACE: Duration = Duration::from_secs(3);
 
-/// How many messages are taken at once when more than one is there.
+/// How many messages are taken at once when more than one is there: that many, or a whole queue of up to so many.
 const BATCH: usize = 256;
+const LARGEST_BATCH: usize = 1024;
 
 /// The waits between attempts to reconnect; below two seconds, since receivers should be back by then.
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
+/// What a sender of ours leaves in the queue of one of our processes when it drops a message to a group: no message, and
+/// one entry at most, however much is dropped.
+pub(super) const LOST: &str = "waterway.lost";
+
+/// A queue with less room than this is full now and then without having lost anything.
+const SMALLEST_ROOM: usize = 16;
+
 /// A message as it stood in the queue, and its score.
 pub(super) type Entry = (Vec<u8>, f64);
 
-/// Receives what comes to one queue of this process on one host.
-pub(crate) async fn poll(core: Arc<Core>, shard: Arc<Shard>, key: String, registrar: Weak<Registrar>) {
+/// Receives what comes to one queue of this process on one host: that of a remote part, such as `specific.<process>!`.
+pub(crate) async fn poll(core: Arc<Core>, shard: Arc<Shard>, remote: String, registrar: Weak<Registrar>) {
+    let mut queue = Incoming::new(&core, &remote);
     let mut pause = FIRST_PAUSE;
     let mut was_away = false;
     loop {
-        match connected(&core, &shard, &key, &registrar, &mut was_away).await {
+        match connected(&mut queue, &shard, &registrar, &mut was_away).await {
             Ok(never) => match never {},
             Err(cause) => {
                 if !was_away {
@@ -52,15 +66,14 @@ pub(crate) async fn poll(core: Arc<Core>, shard: Arc<Shard>, key: String, regist
 
 /// Receives over one connection, until it breaks.
 async fn connected(
-    core: &Core,
+    queue: &mut Incoming<'_>,
     shard: &Shard,
-    key: &str,
     registrar: &Weak<Registrar>,
     was_away: &mut bool,
 ) -> Result<std::convert::Infallible, LayerError> {
     let mut connection = shard.blocking().await?;
     loop {
-        if let Err(error) = drain(core, key, &mut connection).await {
+        if let Err(error) = queue.drain(&mut connection).await {
             return Err(broken(shard, connection, &error));
         }
         if std::mem::take(was_away) {
@@ -68,10 +81,117 @@ async fn connected(
             // Redis may have lost our memberships, and what was sent meanwhile.
             registrar.upgrade().inspect(|registrar| registrar.rejoin_all());
         }
-        match pop(key, WAIT, &mut connection).await {
-            Ok(Some(entry)) => deliver(core, key, entry).await,
-            Ok(None) => {}
-            Err(error) => return Err(broken(shard, connection, &error)),
+        if let Err(error) = queue.wait(&mut connection).await {
+            return Err(broken(shard, connection, &error));
+        }
+    }
+}
+
+/// A queue of this process, and whether something of it may have been lost before it was taken.
+struct Incoming<'a> {
+    core: &'a Core,
+    key: String,
+    /// How full senders fill it, in messages; they are taken to be configured as we are.
+    capacity: usize,
+    /// How many messages were taken since it was last seen empty: so many may have been in it at one time.
+    taken: usize,
+    /// Some of them were to groups: who sends to a channel is told when it is full.
+    to_groups: bool,
+    /// When Redis last answered, and so when we last lived.
+    heard: Instant,
+    may_have_lost: bool,
+}
+
+impl<'a> Incoming<'a> {
+    fn new(core: &'a Core, remote: &str) -> Self {
+        Self {
+            core,
+            key: core.keys().remote_queue(remote),
+            capacity: core.capacity_of(remote),
+            taken: 0,
+            to_groups: false,
+            heard: Instant::now(),
+            may_have_lost: false,
+        }
+    }
+
+    /// Receives all that is there.
+    async fn drain(&mut self, connection: &mut Connection) -> Result<(), RedisError> {
+        // As many as there can be, so that a queue that was full is known by it.
+        let most = BATCH.max(self.capacity.min(LARGEST_BATCH));
+        let mut more = cmd("ZPOPMIN");
+        more.arg(&self.key).arg(most);
+        loop {
+            let entries = entries(in_time(GRACE, more.query_async(connection)).await?)?;
+            self.look_at_the_clock(Duration::ZERO);
+            let is_last = entries.len() < most;
+            for entry in entries {
+                self.deliver(entry).await;
+            }
+            self.tell_of_losses();
+            if is_last {
+                (self.taken, self.to_groups) = (0, false);
+                return Ok(());
+            }
+        }
+    }
+
+    /// Waits a while for a message.
+    async fn wait(&mut self, connection: &mut Connection) -> Result<(), RedisError> {
+        self.look_at_the_clock(Duration::ZERO);
+        let popped = pop(&self.key, WAIT, connection).await?;
+        self.look_at_the_clock(WAIT);
+        if let Some(entry) = popped {
+            self.deliver(entry).await;
+        }
+        Ok(())
+    }
+
+    /// Whether this process has slept for so long, beyond what it waited, that messages may have grown too old.
+    fn look_at_the_clock(&mut self, waited: Duration) {
+        self.may_have_lost |= self.heard.elapsed() > self.core.hub().limits().expiry + waited;
+        self.heard = Instant::now();
+    }
+
+    fn tell_of_losses(&mut self) {
+        let was_full = self.to_groups && self.taken >= self.capacity.max(SMALLEST_ROOM);
+        if std::mem::take(&mut self.may_have_lost) || was_full {
+            self.taken = 0;
+            tracing::warn!(queue = self.key, "more came than was taken: whoever may have missed it is told");
+            self.core.hub().miss_unknown();
+        }
+    }
+
+    /// Hands one message to those it names.
+    async fn deliver(&mut self, (body, score): Entry) {
+        let core = self.core;
+        if body == LOST.as_bytes() {
+            self.may_have_lost = true;
+            return;
+        }
+        self.taken += 1;
+        let decoded = core.codec().decode(&body.into());
+        let Some((message, names)) = core.hub().readable(&self.key, decoded) else { return };
+        if names.is_empty() {
+            count(&core.hub().counters().unroutable, 1);
+        }
+        let is_expired = core.is_expired(score);
+        // Where one message was too old, others may have been dropped for it.
+        self.may_have_lost |= is_expired;
+        for name in &names {
+            let group = core.group_of(name);
+            self.to_groups |= group.is_some();
+            if is_expired {
+                core.hub().miss_expired(group.as_ref(), name);
+                continue;
+            }
+            match group {
+                Some(group) => {
+                    // A hub that is closed has nobody left to hear it.
+                    let _ = core.hub().group_send(&group, &message).await;
+                }
+                None => core.hub().deliver(name, &message),
+            }
         }
     }
 }
@@ -87,22 +207,6 @@ pub(super) async fn pop(
     pop.arg(key).arg(wait.as_secs_f64().to_string());
     let first: Option<(String, Vec<u8>, f64)> = in_time(wait + GRACE, pop.query_async(connection)).await?;
     Ok(first.map(|(_, body, score)| (body, score)))
-}
-
-/// Receives all that is there.
-async fn drain(core: &Core, key: &str, connection: &mut Connection) -> Result<(), RedisError> {
-    let mut more = cmd("ZPOPMIN");
-    more.arg(key).arg(BATCH);
-    loop {
-        let entries = entries(in_time(GRACE, more.query_async(connection)).await?)?;
-        let is_last = entries.len() < BATCH;
-        for entry in entries {
-            deliver(core, key, entry).await;
-        }
-        if is_last {
-            return Ok(());
-        }
-    }
 }
 
 /// An answer, if it comes before the connection counts as dead.
@@ -123,27 +227,4 @@ pub(super) fn broken(shard: &Shard, connection: Connection, error: &RedisError) 
 /// Reads what ZPOPMIN answers: a flat list in RESP2, pairs in RESP3.
 fn entries(value: redis::Value) -> Result<Vec<Entry>, RedisError> {
     Vec::<Entry>::from_redis_value(value).map_err(RedisError::from)
-}
-
-/// Hands one message to those it names.
-async fn deliver(core: &Core, key: &str, (body, score): Entry) {
-    let Some((message, names)) = core.hub().readable(key, core.codec().decode(&body.into())) else { return };
-    if names.is_empty() {
-        count(&core.hub().counters().unroutable, 1);
-    }
-    let is_expired = core.is_expired(score);
-    for name in &names {
-        let group = core.group_of(name);
-        if is_expired {
-            core.hub().miss_expired(group.as_ref(), name);
-            continue;
-        }
-        match group {
-            Some(group) => {
-                // A hub that is closed has nobody left to hear it.
-                let _ = core.hub().group_send(&group, &message).await;
-            }
-            None => core.hub().deliver(name, &message),
-        }
-    }
 }

@@ -37,7 +37,7 @@ pub(crate) struct Client {
     known: HashMap<String, Value>,
     /// The orders that were heard of since the start; none for those that are gone from sight.
     pub(crate) heard: BTreeMap<i64, Option<Shown>>,
-    /// Whether the last order has come.
+    /// Whether a last order has come.
     pub(crate) has_ended: bool,
     pub(crate) repeats: u64,
     pub(crate) losses: u64,
@@ -73,7 +73,7 @@ impl Client {
         }
     }
 
-    /// Takes what comes until the last order has, or the process is killed.
+    /// Takes what comes until a last order has, or the process is killed.
     pub(crate) async fn run(mut self) -> Self {
         while !(self.has_ended && self.is_settled) {
             let next = timeout(SILENCE, self.socket.0.next()).await;

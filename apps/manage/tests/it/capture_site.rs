@@ -52,9 +52,8 @@ impl Site {
         }
         let (layer, processes) = match redis {
             None => ("memory://".to_owned(), 1),
-            // Over pub/sub, for a burst after a failover may fill a process' queue on the core layer, whose senders then
-            // drop what comes without a word to its members.
-            Some(redis) => (redis.url().replace("redis:", "redis+pubsub:"), 2),
+            // A burst after a failover may fill a process' queue in Redis, which it then tells its clients.
+            Some(redis) => (redis.url(), 2),
         };
         let processes = (0..processes).map(|_| Process { folder: Folder::new(), server: None }).collect();
         let mut site = Self { database, layer, processes };
@@ -76,6 +75,11 @@ impl Site {
     /// Ends a process as `kill -9` does.
     pub(crate) fn kill(&mut self, nth: usize) {
         drop(self.processes[nth].server.take());
+    }
+
+    /// Sends a process that runs a signal, such as `-STOP`.
+    pub(crate) fn signal(&self, nth: usize, signal: &str) {
+        self.processes[nth].server.as_ref().expect("it runs").signal(signal);
     }
 
     pub(crate) fn len(&self) -> usize {

@@ -13,10 +13,13 @@ use crate::capture_dice::Dice;
 /// How long it rests at most.
 const REST: Duration = Duration::from_millis(30);
 
+/// How long it rests between last orders.
+const BETWEEN_LAST: Duration = Duration::from_millis(200);
+
 /// How many orders there are at most.
 const ORDERS: usize = 40;
 
-/// The instrument of what nobody may see, and of the last order.
+/// The instrument of what nobody may see, and of last orders.
 pub(crate) const POISON: &str = "X";
 pub(crate) const LAST: &str = "END";
 
@@ -28,7 +31,10 @@ pub(crate) struct Progress {
     /// The last transaction that was committed, and the last one that somebody has heard of.
     pub(crate) committed: AtomicU64,
     pub(crate) heard: AtomicU64,
+    /// No more is to be written, but for last orders.
     pub(crate) is_over: AtomicBool,
+    /// Everybody has heard of a last order.
+    pub(crate) is_heard: AtomicBool,
 }
 
 impl Progress {
@@ -62,7 +68,7 @@ pub(crate) struct Writer {
 type Orders = BTreeMap<i64, Written>;
 
 impl Writer {
-    /// Writes until it is told that it is over, and then one last order.
+    /// Writes until it is told that it is over, and then last orders, for who starts right then does not hear of the first.
     pub(crate) async fn run(mut self) {
         let mut orders = Orders::new();
         for nth in 1.. {
@@ -72,9 +78,17 @@ impl Writer {
             self.write(&mut orders, nth).await;
             sleep(self.dice.up_to(REST)).await;
         }
+        while !self.progress.is_heard.load(Ordering::SeqCst) {
+            self.write_last().await;
+            sleep(BETWEEN_LAST).await;
+        }
+    }
+
+    /// A last order, which is worth nothing, so that all sums stay.
+    async fn write_last(&self) {
         let mut transaction = self.db.begin_write().await.unwrap();
-        self.create(&mut transaction, &mut orders, LAST, self.owners[1]).await;
-        self.note(&orders, LAST);
+        let order = Written { owner: self.owners[1], quantity: 1, price: 0 };
+        insert(&mut transaction, LAST, order).await;
         transaction.commit().await.unwrap();
     }
 
@@ -122,13 +136,7 @@ impl Writer {
         owner: i64,
     ) {
         let order = self.order(owner);
-        let insert = query(
-            "INSERT INTO orders_order (owner_id, instrument, quantity, price, created, updated)
-             VALUES ($1, $2, $3, $4, CURRENT_TIMESTAMP, CURRENT_TIMESTAMP) RETURNING id",
-        );
-        let insert = insert.bind(owner).bind(instrument).bind(order.quantity).bind(order.price);
-        let id = insert.fetch_one(transaction).await.unwrap().get("id").unwrap();
-        orders.insert(id, order);
+        orders.insert(insert(transaction, instrument, order).await, order);
     }
 
     async fn update(
@@ -168,4 +176,14 @@ impl Writer {
         let nth = self.dice.below(length.max(1));
         orders.keys().nth(usize::try_from(nth).unwrap()).copied()
     }
+}
+
+/// Writes a new order; its key.
+async fn insert(transaction: &mut Transaction, instrument: &str, order: Written) -> i64 {
+    let insert = query(
+        "INSERT INTO orders_order (owner_id, instrument, quantity, price, created, updated)
+         VALUES ($1, $2, $3, $4, CURRENT_TIMESTAMP, CURRENT_TIMESTAMP) RETURNING id",
+    );
+    let insert = insert.bind(order.owner).bind(instrument).bind(order.quantity).bind(order.price);
+    insert.fetch_one(transaction).await.unwrap().get("id").unwrap()
 }

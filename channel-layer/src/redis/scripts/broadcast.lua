@@ -1,21 +1,23 @@
 -- Reads a group's members and adds one message to the queue of each of their processes, in one round trip.
 -- KEYS: the group. ARGV: the oldest score of a membership, the oldest score of a process' own membership, the
--- prefix of keys, the oldest score to drop, the capacity, the score, the expiry in seconds, and the message up to
--- where the list of its receivers begins.
+-- prefix of keys, the oldest score to drop, the capacity, the score, the expiry in seconds, the message up to
+-- where the list of its receivers begins, and what is left in a full queue of a process of ours.
 -- Returns how many queues were full. It touches keys that it was not given, so it is not for Redis Cluster.
 -- Changes nothing, but fails when memory is full: after any other write Redis would let the script go on.
 redis.call('ZADD', KEYS[1], 'XX', 0, '')
 redis.call('ZREMRANGEBYSCORE', KEYS[1], 0, ARGV[1])
 local members = redis.call('ZRANGE', KEYS[1], 0, -1, 'WITHSCORES')
-local receivers, keys = {}, {}
+local receivers, keys, ours = {}, {}, {}
 for i = 1, #members, 2 do
   local name = members[i]
-  if tonumber(members[i + 1]) < tonumber(ARGV[2]) and string.find(name, '!waterway.', 1, true) then
+  local own = string.find(name, '!waterway.', 1, true)
+  if own and tonumber(members[i + 1]) < tonumber(ARGV[2]) then
     redis.call('ZREM', KEYS[1], name)
   else
     local key = ARGV[3] .. (string.match(name, '^[^!]*!') or name)
     if not receivers[key] then
       receivers[key] = {}
+      ours[key] = own
       keys[#keys + 1] = key
     end
     local length = #name
@@ -28,6 +30,9 @@ for _, key in ipairs(keys) do
   redis.call('ZREMRANGEBYSCORE', key, 0, ARGV[4])
   if redis.call('ZCARD', key) >= tonumber(ARGV[5]) then
     full = full + 1
+    if ours[key] then
+      redis.call('ZADD', key, ARGV[6], ARGV[9])
+    end
   else
     local count = #receivers[key]
     local head = count < 16 and string.char(144 + count)

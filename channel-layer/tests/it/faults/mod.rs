@@ -1,5 +1,6 @@
 //! What happens to the Redis layers when Redis is hurt: every fault on a real server, with load running.
 
+mod asleep;
 mod memberships;
 mod proxy;
 pub(crate) mod trial;

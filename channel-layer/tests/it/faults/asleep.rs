@@ -1,0 +1,130 @@
+//! A process that does not take its messages for a while: what is lost of them is told when it wakes.
+
+use std::sync::mpsc;
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use channel_layer::{Capacities, ChannelLayer, Delivery, GroupName, Limits, Mailbox, Message, Missed};
+use channel_layer::{Format, RedisConfig, RedisLayer};
+use tokio::time::{sleep, timeout};
+
+use crate::redis_server::RedisServer;
+
+const CAPACITY: u64 = 20;
+const EXPIRY: Duration = Duration::from_secs(2);
+
+/// How long nothing more comes at the end.
+const SILENCE: Duration = Duration::from_millis(700);
+
+/// A process that has fallen asleep, with a member of a group.
+struct Sleeper {
+    wake: mpsc::Sender<()>,
+    heard: JoinHandle<Vec<Delivery>>,
+}
+
+impl Sleeper {
+    /// Its runtime has one thread, which does nothing until it is woken; then it reads what comes.
+    fn new(layer: RedisConfig) -> Self {
+        let (wake, woken) = mpsc::channel();
+        let (asleep, is_asleep) = mpsc::channel();
+        let heard = thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            runtime.block_on(async {
+                let layer = RedisLayer::new(layer).unwrap();
+                let mut mailbox = layer.new_channel("specific").await.unwrap();
+                layer.group_add(&group(), mailbox.name()).await.unwrap();
+                // The poller waits at Redis, and will be handed the first message while it sleeps.
+                sleep(Duration::from_millis(200)).await;
+                asleep.send(()).unwrap();
+                woken.recv().unwrap();
+                all(&mut mailbox).await
+            })
+        });
+        is_asleep.recv().unwrap();
+        Self { wake, heard }
+    }
+
+    /// What it hears when it wakes.
+    fn wake(self) -> Vec<Delivery> {
+        self.wake.send(()).unwrap();
+        self.heard.join().unwrap()
+    }
+}
+
+async fn all(mailbox: &mut Mailbox) -> Vec<Delivery> {
+    let mut heard = Vec::new();
+    while let Ok(delivery) = timeout(SILENCE, mailbox.recv()).await {
+        heard.push(delivery);
+    }
+    heard
+}
+
+/// What a process hears that slept while so many messages came, and for so long after them.
+async fn heard_after(
+    messages: u64,
+    sleeping: Duration,
+    config: impl Fn(&str) -> RedisConfig,
+) -> Vec<Delivery> {
+    let server = RedisServer::start();
+    let sleeper = Sleeper::new(config(&server.url()));
+    let sender = RedisLayer::new(config(&server.url())).unwrap();
+    for number in 0..messages {
+        sender.group_send(&group(), message(number)).await.unwrap();
+    }
+    sleep(sleeping).await;
+    sleeper.wake()
+}
+
+fn usual(url: &str) -> RedisConfig {
+    config(url, CAPACITY)
+}
+
+fn config(url: &str, capacity: u64) -> RedisConfig {
+    let capacity = Capacities::new(capacity.try_into().unwrap());
+    RedisConfig::new([url]).limits(Limits::default().capacity(capacity).expiry(EXPIRY))
+}
+
+fn group() -> GroupName {
+    GroupName::new("g").unwrap()
+}
+
+fn message(number: u64) -> Message {
+    Message::new(&serde_json::json!({"type": "trial.message", "number": number})).unwrap()
+}
+
+#[tokio::test]
+async fn who_has_slept_while_its_queue_overflowed_is_told() {
+    for (capacity, format) in [(20, Format::Msgpack), (3, Format::Msgpack), (3, Format::Json)] {
+        let config = |url: &str| config(url, capacity).format(format);
+        // One has already been handed over; then the queue is full, and the last one is lost.
+        let heard = heard_after(capacity + 2, Duration::ZERO, config).await;
+        assert!(heard.contains(&Delivery::Missed(Missed::Unknown)), "{heard:?}");
+        assert!(heard.contains(&Delivery::Message(message(0))), "{heard:?}");
+        assert!(!heard.contains(&Delivery::Message(message(capacity + 1))), "nothing was lost: {heard:?}");
+    }
+}
+
+/// Others, Python among them, leave no word of what they have dropped.
+#[tokio::test]
+async fn who_finds_its_queue_full_is_told_that_something_may_be_lost() {
+    let heard = heard_after(CAPACITY + 1, Duration::ZERO, usual).await;
+    let sent = (0..=CAPACITY).map(|number| Delivery::Message(message(number)));
+    let expected: Vec<_> = sent.chain([Delivery::Missed(Missed::Unknown)]).collect();
+    assert_eq!(heard, expected);
+}
+
+#[tokio::test]
+async fn who_has_slept_longer_than_messages_last_is_told() {
+    // Redis itself drops a queue that nobody has sent to for so long.
+    let heard = heard_after(3, EXPIRY + Duration::from_millis(1200), usual).await;
+    assert!(heard.contains(&Delivery::Missed(Missed::Unknown)), "{heard:?}");
+    assert!(!heard.iter().any(|delivery| matches!(delivery, Delivery::Message(_))), "{heard:?}");
+}
+
+#[tokio::test]
+async fn who_has_slept_and_lost_nothing_is_told_nothing() {
+    let messages = CAPACITY - 2;
+    let heard = heard_after(messages, Duration::from_millis(300), usual).await;
+    let sent: Vec<_> = (0..messages).map(|number| Delivery::Message(message(number))).collect();
+    assert_eq!(heard, sent);
+}
