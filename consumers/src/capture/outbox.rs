@@ -68,8 +68,9 @@ pub(crate) trait Outbox: Send {
     /// What was committed since the last [`advance`](Self::advance), at most [`BATCH`] changes of it.
     async fn read(&mut self) -> Result<Batch, CaptureError>;
 
-    /// Notes that the last batch was published. The note is written down with the next [`tidy`](Self::tidy).
-    fn advance(&mut self);
+    /// Notes that so many changes of the last batch were published, from its beginning on, or all of it when it has no
+    /// more. The note is written down with the next [`tidy`](Self::tidy).
+    fn advance(&mut self, told: usize);
 
     /// Writes the cursor down, forgets the cursors of dead processes, and drops the changes that every live cursor
     /// has passed. To be called about once a second, and more often under load.

@@ -25,9 +25,9 @@ const HOUSEKEEPING: Duration = Duration::from_secs(1);
 /// After so many changes the outbox is tidied at once, so that it stays short under load.
 const CHANGES_BETWEEN: usize = 2048;
 
-/// After so many, the cursor is written down this soon: a crash then repeats little, and processes that crash one after
-/// the other still get on.
-const CHANGES_AT_RISK: usize = 64;
+/// After so many, the cursor is written down this soon, even in the middle of a batch: a crash then repeats little, and
+/// processes that crash one after the other still get on, however slow the layer is.
+const CHANGES_AT_RISK: usize = 16;
 const RISK: Duration = Duration::from_millis(200);
 
 /// The waits after a failure.
@@ -116,20 +116,31 @@ impl Relay {
         loop {
             let batch = self.outbox.read().await?;
             *pause = FIRST_PAUSE;
-            for change in &batch.changes {
-                self.tell(change).await?;
-            }
-            if !batch.changes.is_empty() {
-                self.outbox.advance();
-                self.told += batch.changes.len();
-            }
+            let told = self.tell_in_time(&batch.changes).await?;
             if self.is_untidy() {
                 self.keep_house().await?;
             }
-            if !batch.has_more {
+            if !batch.has_more && told == batch.changes.len() {
                 self.outbox.wait().await;
             }
         }
+    }
+
+    /// Tells changes from the first on, but for so long only that what was told can be written down; how many.
+    async fn tell_in_time(&mut self, changes: &[Recorded]) -> Result<usize, Trouble> {
+        let began = Instant::now();
+        let mut told = 0;
+        while let Some(change) = changes.get(told)
+            && (told == 0 || began.elapsed() < RISK)
+        {
+            self.tell(change).await?;
+            told += 1;
+        }
+        if told > 0 {
+            self.outbox.advance(told);
+            self.told += told;
+        }
+        Ok(told)
     }
 
     fn is_untidy(&self) -> bool {
@@ -265,6 +276,10 @@ mod tests {
     struct Steps {
         turns: VecDeque<Result<bool, CaptureError>>,
         reads: VecDeque<Result<Vec<Recorded>, CaptureError>>,
+        /// What was read last, and not yet published.
+        unpublished: Vec<Recorded>,
+        /// What passes before a change is told.
+        delay: Duration,
         mended: Vec<String>,
         /// What was read, advanced, and written down.
         done: Vec<&'static str>,
@@ -277,12 +292,17 @@ mod tests {
         }
 
         async fn read(&mut self) -> Result<Batch, CaptureError> {
-            let changes = self.0.lock().reads.pop_front().unwrap_or_else(|| Ok(Vec::new()))?;
-            Ok(Batch { changes, has_more: !self.0.lock().reads.is_empty() })
+            let mut steps = self.0.lock();
+            if steps.unpublished.is_empty() {
+                steps.unpublished = steps.reads.pop_front().unwrap_or_else(|| Ok(Vec::new()))?;
+            }
+            Ok(Batch { changes: steps.unpublished.clone(), has_more: !steps.reads.is_empty() })
         }
 
-        fn advance(&mut self) {
-            self.0.lock().done.push("advance");
+        fn advance(&mut self, told: usize) {
+            let mut steps = self.0.lock();
+            steps.done.push("advance");
+            steps.unpublished.drain(..told);
         }
 
         async fn tidy(&mut self) -> Result<Depth, CaptureError> {
@@ -300,7 +320,7 @@ mod tests {
     }
 
     /// Tells the name of a row to the group of the same name; a row called "bad" cannot be told.
-    struct Names;
+    struct Names(Script);
 
     #[async_trait]
     impl Publisher for Names {
@@ -310,6 +330,8 @@ mod tests {
 
         async fn publications(&self, change: &Recorded, _: i64) -> crate::Result<Vec<Publication>> {
             let Kind::Insert(row) = &change.kind else { return Ok(Vec::new()) };
+            let delay = self.0.0.lock().delay;
+            sleep(delay).await;
             match row.get("name") {
                 Some("bad") | None => Err(crate::Error::defect("bad")),
                 Some(name) => Ok(vec![(group(), said(name))]),
@@ -349,7 +371,7 @@ mod tests {
         let relay = Relay::new(
             Box::new(script.clone()),
             Arc::new(layer.clone()),
-            vec![Arc::new(Names)],
+            vec![Arc::new(Names(script.clone()))],
             counters.clone(),
         );
         tokio::spawn(relay.run(stop.clone()));
@@ -402,6 +424,23 @@ mod tests {
         sleep(Duration::from_millis(10)).await;
         assert_eq!(script.0.lock().done, ["tidy"], "where it was is written down at the end");
         assert!(!counters.read().is_relaying);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn where_a_slow_relay_is_within_a_batch_is_written_down() {
+        let script = Script::default();
+        script.0.lock().reads.push_back(Ok((0..100).map(|_| named("one")).collect()));
+        script.0.lock().delay = Duration::from_millis(10);
+        let (mut mailbox, ..) = relay(&script, &InMemoryLayer::default()).await;
+        for _ in 0..50 {
+            assert_eq!(hear(&mut mailbox).await, "one");
+        }
+        assert_eq!(script.0.lock().done, ["advance", "tidy", "advance", "tidy"]);
+        for _ in 50..100 {
+            assert_eq!(hear(&mut mailbox).await, "one");
+        }
+        sleep(Duration::from_secs(2)).await;
+        assert_eq!(mailbox.try_recv(), None, "each is told once");
     }
 
     #[tokio::test(start_paused = true)]

@@ -8,6 +8,7 @@ use sqlx::{PgConnection, Row};
 use super::super::outbox::Cursor;
 use super::super::seen::Transactions;
 use super::CaptureError;
+use super::turn::Page;
 
 /// What a cursor is called in its table.
 #[derive(Debug, Clone)]
@@ -64,15 +65,20 @@ pub(super) async fn lock(connection: &mut PgConnection, cursor: &Name) -> Result
 pub(super) async fn load(
     connection: &mut PgConnection,
     cursor: &Name,
-) -> Result<Option<Transactions>, CaptureError> {
+) -> Result<Option<(Transactions, Option<Page>)>, CaptureError> {
     let select = "
-        SELECT position::text, pg_snapshot_xmax(position) <= pg_snapshot_xmax(pg_current_snapshot())
+        SELECT position::text, pg_snapshot_xmax(coalesce(page, position)) <= pg_snapshot_xmax(pg_current_snapshot()),
+               page::text, page_last
         FROM waterway_cursor WHERE name = $1";
     let Some(row) = sqlx::query(select).bind(&cursor.name).fetch_optional(&mut *connection).await? else {
         return Ok(None);
     };
     if row.try_get(1)? {
-        return Ok(Some(row.try_get::<String, _>(0)?.parse()?));
+        let page = match (row.try_get::<Option<String>, _>(2)?, row.try_get(3)?) {
+            (Some(present), Some(last)) => Some(Page { present: present.parse()?, last }),
+            _ => None,
+        };
+        return Ok(Some((row.try_get::<String, _>(0)?.parse()?, page)));
     }
     // The outbox's numbers were set back as well; with another epoch no key is ever used again.
     let renew = "UPDATE waterway_outbox_epoch SET id = gen_random_uuid()";
@@ -87,22 +93,27 @@ pub(super) async fn restart(
 ) -> Result<Transactions, CaptureError> {
     let upsert = "
         INSERT INTO waterway_cursor AS c (name, is_shared, position) VALUES ($1, $2, pg_current_snapshot())
-        ON CONFLICT (name) DO UPDATE SET position = excluded.position, renewed = clock_timestamp()
+        ON CONFLICT (name) DO UPDATE
+        SET position = excluded.position, page = NULL, page_last = NULL, renewed = clock_timestamp()
         RETURNING position::text";
     let row = sqlx::query(upsert).bind(&cursor.name).bind(cursor.is_shared).fetch_one(connection).await?;
     Ok(row.try_get::<String, _>(0)?.parse()?)
 }
 
-/// Writes down how far it has come; `false` when the cursor is gone.
+/// Writes down how far it has come, and where it is in the midst of what comes next; `false` when the cursor is gone.
 pub(super) async fn write(
     connection: &mut PgConnection,
     cursor: &Name,
     position: &Transactions,
+    page: Option<&Page>,
 ) -> Result<bool, CaptureError> {
     let update = "
-        UPDATE waterway_cursor SET position = $2::text::pg_snapshot, renewed = clock_timestamp() WHERE name = $1";
-    let update = sqlx::query(update).bind(&cursor.name).bind(text_of(position)).execute(connection).await?;
-    Ok(update.rows_affected() > 0)
+        UPDATE waterway_cursor SET position = $2::text::pg_snapshot, page = $3::text::pg_snapshot, page_last = $4,
+               renewed = clock_timestamp()
+        WHERE name = $1";
+    let query = sqlx::query(update).bind(&cursor.name).bind(text_of(position));
+    let query = query.bind(page.map(|page| text_of(&page.present))).bind(page.map(|page| page.last));
+    Ok(query.execute(connection).await?.rows_affected() > 0)
 }
 
 /// Forgets the cursors that nobody renews. One that is just being renewed is not waited for.

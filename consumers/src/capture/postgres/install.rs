@@ -70,7 +70,9 @@ fn locked(table: &str) -> impl FnOnce(Error) -> CaptureError {
 const OBJECTS: &str = "
 SELECT current_user::text AS me, current_schema()::text AS schema,
        has_schema_privilege(current_schema(), 'CREATE') AS may_create,
-       (SELECT bool_and(to_regclass(name) IS NOT NULL) FROM unnest($1::text[]) AS name) AS has_tables,
+       (SELECT bool_and(to_regclass(name) IS NOT NULL) FROM unnest($1::text[]) AS name)
+           AND EXISTS (SELECT FROM pg_attribute
+                       WHERE attrelid = to_regclass('waterway_cursor') AND attname = 'page_last') AS has_tables,
        (SELECT string_agg(due.due || ' on ' || due.name, ', ' ORDER BY due.name, due.due)
         FROM unnest($1::text[]) AS t (name)
         JOIN (VALUES ('waterway_outbox', 'SELECT'), ('waterway_outbox', 'UPDATE'), ('waterway_outbox', 'DELETE'),

@@ -120,9 +120,9 @@ impl Outbox for PostgresOutbox {
         Ok(batch)
     }
 
-    fn advance(&mut self) {
+    fn advance(&mut self, told: usize) {
         if let Some(turn) = &mut self.turn {
-            turn.advance();
+            turn.advance(told);
         }
     }
 

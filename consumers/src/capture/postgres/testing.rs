@@ -106,7 +106,7 @@ pub(super) async fn drain(outbox: &mut PostgresOutbox) -> Vec<Recorded> {
         let batch = outbox.read().await.unwrap();
         let is_done = !batch.has_more;
         changes.extend(batch.changes);
-        outbox.advance();
+        outbox.advance(usize::MAX);
         if is_done {
             return changes;
         }

@@ -43,6 +43,7 @@ CREATE TABLE IF NOT EXISTS waterway_cursor (
     position pg_snapshot NOT NULL,
     renewed timestamptz NOT NULL DEFAULT clock_timestamp()
 ) WITH (fillfactor = 50, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 500);
+ALTER TABLE waterway_cursor ADD COLUMN IF NOT EXISTS page pg_snapshot, ADD COLUMN IF NOT EXISTS page_last bigint;
 CREATE TABLE IF NOT EXISTS waterway_outbox_epoch (id text NOT NULL, outbox oid NOT NULL);
 DELETE FROM waterway_outbox WHERE EXISTS (
     SELECT FROM waterway_outbox_epoch WHERE outbox <> 'waterway_outbox'::regclass);

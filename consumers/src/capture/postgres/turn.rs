@@ -29,8 +29,9 @@ pub(super) struct Turn {
     position: Transactions,
     /// Where it is in the midst of the changes that one snapshot has found.
     page: Option<Page>,
-    /// What the last read takes it to, once it has been published.
+    /// What the last read takes it to, once it has been published, and the numbers of what it has found.
     step: Option<Step>,
+    read: Vec<i64>,
     /// To be told before anything else, when changes were lost.
     loss: Option<Recorded>,
     /// Whether something was published that is not written down.
@@ -43,11 +44,11 @@ pub(super) struct Turn {
 
 /// A place within what one snapshot has found.
 #[derive(Debug, Clone)]
-struct Page {
+pub(super) struct Page {
     /// The snapshot, which the position will be.
-    present: Transactions,
+    pub(super) present: Transactions,
     /// The number of the last row.
-    last: i64,
+    pub(super) last: i64,
 }
 
 #[derive(Debug)]
@@ -60,17 +61,18 @@ enum Step {
 impl Turn {
     /// Begins where the cursor says.
     pub(super) async fn begin(mut connection: PgConnection, cursor: Name) -> Result<Self, CaptureError> {
-        let (position, loss) = match cursor::load(&mut connection, &cursor).await? {
-            Some(position) => (position, None),
-            None => (cursor::restart(&mut connection, &cursor).await?, Some(loss()?)),
+        let (position, page, loss) = match cursor::load(&mut connection, &cursor).await? {
+            Some((position, page)) => (position, page, None),
+            None => (cursor::restart(&mut connection, &cursor).await?, None, Some(loss()?)),
         };
         let now = Instant::now();
         Ok(Self {
             connection,
             cursor,
             position,
-            page: None,
+            page,
             step: None,
+            read: Vec::new(),
             loss,
             has_moved: false,
             renewed: now,
@@ -99,7 +101,9 @@ impl Turn {
             _ => Step::Present(present),
         });
         let is_news = !found.is_empty();
-        let changes: Vec<_> = found.into_iter().filter_map(|row| row.into_change(watch)).collect();
+        let changes = found.into_iter().filter_map(|row| Some((row.seq, row.into_change(watch)?)));
+        let (read, changes): (Vec<_>, Vec<_>) = changes.unzip();
+        self.read = read;
         if changes.is_empty() {
             // There is nothing to publish, and in the next read fewer transactions to look for.
             self.step();
@@ -108,12 +112,18 @@ impl Turn {
         Ok(Batch { changes, has_more })
     }
 
-    /// What was read last has been published.
-    pub(super) fn advance(&mut self) {
-        if self.step.is_some() {
-            self.has_moved = true;
-            self.step();
+    /// So many changes of what was read last have been published, or all of it.
+    pub(super) fn advance(&mut self, told: usize) {
+        let Some(step) = &self.step else { return };
+        let (Step::Page(Page { present, .. }) | Step::Present(present)) = step else { return self.step() };
+        if told < self.read.len() {
+            let last = told.checked_sub(1).and_then(|nth| self.read.get(nth));
+            let page = last.map(|last| Page { present: present.clone(), last: *last });
+            // When nothing was published, it is where it was.
+            self.step = page.map(Step::Page);
         }
+        self.has_moved |= self.step.is_some();
+        self.step();
     }
 
     fn step(&mut self) {
@@ -147,7 +157,7 @@ impl Turn {
     }
 
     async fn write(&mut self) -> Result<(), CaptureError> {
-        if !cursor::write(&mut self.connection, &self.cursor, &self.position).await? {
+        if !cursor::write(&mut self.connection, &self.cursor, &self.position, self.page.as_ref()).await? {
             // Nobody waited for us, so what we have not told may have been dropped.
             tracing::warn!(
                 cursor = self.cursor.name,

@@ -99,8 +99,9 @@ struct Place {
     turn: Option<Turn>,
     /// Everything up to this is published.
     passed: i64,
-    /// Everything up to this was read.
-    read: i64,
+    /// The numbers of the changes that were read since, and up to where that was.
+    read: Vec<i64>,
+    end: i64,
     /// Changes can no longer be read, which has yet to be published.
     is_lost: bool,
     /// That was part of the last read.
@@ -263,13 +264,18 @@ impl Outbox for SqliteOutbox {
         let mut found = rows::after(&mut connection, self.place.passed, &self.epoch, &self.tables).await?;
         self.connection = Some(connection);
         self.announce(&mut found.changes);
-        self.place.read = found.last;
+        self.place.read = found.changes.iter().map(|change| change.position).collect();
+        self.place.end = found.last;
         Ok(Batch { changes: found.changes, has_more: found.has_more })
     }
 
-    fn advance(&mut self) {
-        self.place.passed = self.place.read;
-        self.place.is_lost &= !self.place.is_announced;
+    fn advance(&mut self, told: usize) {
+        let place = &mut self.place;
+        let last = told.checked_sub(1).and_then(|nth| place.read.get(nth)).copied();
+        // Behind the last change there may be rows that were left out.
+        place.passed = if told < place.read.len() { last.unwrap_or(place.passed) } else { place.end };
+        place.is_lost &= !place.is_announced || told == 0;
+        place.read = Vec::new();
     }
 
     async fn tidy(&mut self) -> Result<Depth, CaptureError> {
@@ -338,7 +344,8 @@ impl Place {
             lives,
             turn,
             passed: 0,
-            read: 0,
+            read: Vec::new(),
+            end: 0,
             is_lost: false,
             is_announced: false,
             written: None,
@@ -373,7 +380,8 @@ impl Place {
     }
 
     fn stand_at(&mut self, seq: i64) {
-        (self.passed, self.read) = (seq, seq);
+        (self.passed, self.end) = (seq, seq);
+        self.read = Vec::new();
     }
 
     /// Goes to the beginning of an outbox that was made anew.

@@ -44,6 +44,35 @@ async fn one_reads_a_shared_cursor_and_the_next_goes_on_where_it_was() {
 
 #[tokio::test]
 #[ignore = "needs PostgreSQL: run `cargo xtask test`"]
+async fn who_ended_in_the_middle_of_a_batch_is_followed_from_there() {
+    let world = World::with_table().await;
+    let mut outbox = world.shared().await;
+    assert!(outbox.take_turn().await.unwrap());
+    let mut late = world.session().await;
+    run(&mut late, "BEGIN; INSERT INTO t VALUES (100, 1)").await;
+    world.run("INSERT INTO t SELECT g, 1 FROM generate_series(1, 5) AS g").await;
+    world.run("INSERT INTO t SELECT g, 1 FROM generate_series(6, 10) AS g").await;
+    assert_eq!(outbox.read().await.unwrap().changes.len(), 10);
+    outbox.advance(0);
+    let batch = outbox.read().await.unwrap().changes;
+    outbox.advance(7);
+    outbox.tidy().await.unwrap();
+    assert_eq!(outbox.read().await.unwrap().changes, batch[7..]);
+    drop(outbox);
+    // What is committed later is found later, though it was written first.
+    run(&mut late, "COMMIT").await;
+    world.run("INSERT INTO t VALUES (11, 1)").await;
+    let mut next = world.shared().await;
+    take_turn_soon(&mut next).await;
+    assert_eq!(next.read().await.unwrap().changes, batch[7..]);
+    next.advance(usize::MAX);
+    next.tidy().await.unwrap();
+    assert_eq!(drain_brief(&mut next).await, "+100 +11");
+    assert_eq!(drain_brief(&mut next).await, "");
+}
+
+#[tokio::test]
+#[ignore = "needs PostgreSQL: run `cargo xtask test`"]
 async fn a_read_that_is_cut_off_ends_the_turn() {
     let world = World::with_table().await;
     let mut outbox = world.own().await;

@@ -45,7 +45,7 @@ async fn much_is_read_in_batches() {
     let mut batches = Vec::new();
     loop {
         let batch = outbox.read().await.unwrap();
-        outbox.advance();
+        outbox.advance(usize::MAX);
         batches.push(batch.changes.len());
         if !batch.has_more {
             break;
@@ -62,7 +62,7 @@ async fn large_rows_are_read_in_smaller_batches() {
         "INSERT INTO t SELECT value, hex(zeroblob(500000)) || value FROM json_each('[1,2,3,4,5,6,7,8,9,10]')";
     run(&mut file.writer().await, insert).await;
     let first = outbox.read().await.unwrap();
-    outbox.advance();
+    outbox.advance(usize::MAX);
     assert_eq!((first.changes.len(), first.has_more), (9, true), "a megabyte each");
     let second = outbox.read().await.unwrap();
     assert_eq!((second.changes.len(), second.has_more), (1, false));
@@ -168,7 +168,7 @@ async fn a_dead_reader_holds_nothing_back_and_is_told_when_it_lives_after_all() 
     let first = dead.read().await.unwrap().changes;
     assert_eq!(first.iter().map(in_short).collect::<Vec<_>>(), ["reset all"]);
     assert_eq!(dead.read().await.unwrap().changes[0].key, first[0].key);
-    dead.advance();
+    dead.advance(usize::MAX);
     dead.tidy().await.unwrap();
     assert!(told(&mut dead).await.is_empty(), "told once");
 }
@@ -183,7 +183,7 @@ async fn what_was_published_but_not_written_down_is_published_again_with_the_sam
     outbox.tidy().await.unwrap();
     insert(&mut file.writer().await, 3..5).await;
     let published = outbox.read().await.unwrap().changes;
-    outbox.advance();
+    outbox.advance(usize::MAX);
     drop(outbox);
     insert(&mut file.writer().await, 5..6).await;
     let mut next = file.outbox_of(shared()).await;
@@ -191,6 +191,24 @@ async fn what_was_published_but_not_written_down_is_published_again_with_the_sam
     let again = next.read().await.unwrap().changes;
     assert_eq!(again[..2], published[..]);
     assert_eq!(again.len(), 3, "and what was committed while nobody read");
+}
+
+#[tokio::test]
+async fn who_ended_in_the_middle_of_a_batch_is_followed_from_there() {
+    let file = File::new().await;
+    let mut outbox = file.outbox_of(shared()).await;
+    assert!(outbox.take_turn().await.unwrap());
+    insert(&mut file.writer().await, 1..11).await;
+    assert_eq!(outbox.read().await.unwrap().changes.len(), 10);
+    outbox.advance(0);
+    let batch = outbox.read().await.unwrap().changes;
+    outbox.advance(4);
+    outbox.tidy().await.unwrap();
+    assert_eq!(outbox.read().await.unwrap().changes, batch[4..]);
+    drop(outbox);
+    let mut next = file.outbox_of(shared()).await;
+    assert!(next.take_turn().await.unwrap());
+    assert_eq!(next.read().await.unwrap().changes, batch[4..]);
 }
 
 #[tokio::test]
@@ -235,7 +253,7 @@ async fn without_a_reader_the_outbox_is_bounded_and_the_loss_is_told() {
     assert!(outbox.take_turn().await.unwrap());
     insert(&mut file.writer().await, 1..3).await;
     let known = outbox.read().await.unwrap().changes;
-    outbox.advance();
+    outbox.advance(usize::MAX);
     outbox.tidy().await.unwrap();
     drop(outbox);
     let mut writer = file.writer().await;
@@ -249,7 +267,7 @@ async fn without_a_reader_the_outbox_is_bounded_and_the_loss_is_told() {
     assert_eq!(in_short(&first.changes[0]), "reset all");
     assert_eq!(in_short(&first.changes[1]), format!("+{0},row {0}", first.changes[1].position + 6));
     assert!(first.changes.iter().all(|change| change.key != known[0].key));
-    outbox.advance();
+    outbox.advance(usize::MAX);
     while !told(&mut outbox).await.is_empty() {}
     let last = told(&mut outbox).await;
     assert!(last.is_empty());
@@ -335,7 +353,7 @@ async fn a_snapshot_knows_what_it_holds() {
     let changes = outbox.read().await.unwrap().changes;
     assert_eq!(changes.iter().filter(|change| held.holds(change.position)).count(), 2);
     assert_eq!(changes.len(), 4);
-    outbox.advance();
+    outbox.advance(usize::MAX);
     outbox.tidy().await.unwrap();
     let mut later = file.db.pool.begin().await.unwrap();
     let held = seen(&mut later).await.unwrap();
