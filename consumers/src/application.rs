@@ -3,6 +3,8 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use futures_util::FutureExt;
+use futures_util::future::{BoxFuture, ready};
 
 use crate::consumer::AnyConsumer;
 use crate::context::Context;
@@ -24,10 +26,17 @@ pub trait Application: Send + Sync + 'static {
     }
 }
 
-#[async_trait]
+/// The future of [`Application::open`], for those who write `open` without `async`: who has only to pass a socket on
+/// then costs it no future of its own, which each connection would hold all its life.
+pub type Opened<'a> = BoxFuture<'a, ()>;
+
 impl Application for Arc<dyn Application> {
-    async fn open(&self, scope: Scope, transport: Transport) {
-        (**self).open(scope, transport).await;
+    fn open<'s, 'a>(&'s self, scope: Scope, transport: Transport) -> Opened<'a>
+    where
+        's: 'a,
+        Self: 'a,
+    {
+        (**self).open(scope, transport)
     }
 
     fn resolves(&self, remaining_path: &str) -> bool {
@@ -51,32 +60,38 @@ struct ConsumerApplication<F> {
     make: F,
 }
 
-#[async_trait]
 impl<C, F> Application for ConsumerApplication<F>
 where
     C: WebsocketConsumer,
     F: Fn(&Scope) -> Result<C> + Send + Sync + 'static,
 {
-    async fn open(&self, scope: Scope, transport: Transport) {
+    fn open<'s, 'a>(&'s self, scope: Scope, transport: Transport) -> Opened<'a>
+    where
+        's: 'a,
+        Self: 'a,
+    {
         if transport.shutdown.is_draining() {
-            return transport.refuse(Error::Layer(channel_layer::LayerError::Closed));
+            transport.refuse(Error::Layer(channel_layer::LayerError::Closed));
+            return ready(()).boxed();
         }
-        let consumer = match (self.make)(&scope) {
-            Ok(consumer) => Box::new(consumer),
-            Err(error) => return transport.refuse(error),
-        };
-        serve(consumer, C::LAYER, scope, transport).await;
+        match (self.make)(&scope) {
+            Ok(consumer) => serve(Box::new(consumer), C::LAYER, scope, transport),
+            Err(error) => {
+                transport.refuse(error);
+                ready(()).boxed()
+            }
+        }
     }
 }
 
 /// Runs a consumer from its handshake to its end.
-pub(crate) async fn serve(
+pub(crate) fn serve(
     consumer: Box<dyn AnyConsumer>,
     alias: &'static str,
     scope: Scope,
     transport: Transport,
-) {
+) -> Opened<'static> {
     let Transport { socket, outbound, handshake, shutdown, stream } = transport;
     let context = Context::new(scope, outbound, handshake, alias).on_stream(stream);
-    Driver::new(consumer, context, socket, &shutdown).run().await;
+    Box::new(Driver::new(consumer, context, socket, &shutdown)).run().boxed()
 }

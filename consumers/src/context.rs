@@ -278,6 +278,11 @@ impl Context {
         Ok(())
     }
 
+    /// Whether anything may come from the layer, or the handshake is still unanswered.
+    pub(crate) fn hears(&self) -> bool {
+        self.mailbox.is_some() || self.handshake.is_some()
+    }
+
     /// Waits for what comes from the layer, and renews the connection's memberships meanwhile. Safe to cancel.
     pub(crate) async fn heard(&mut self) -> Heard {
         let Self { handshake, mailbox, scope, alias, .. } = self;

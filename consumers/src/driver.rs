@@ -3,12 +3,13 @@
 //! Only sources are raced here, never a handler: a handler that has started is polled to its end, and the socket is
 //! served beside it.
 
+use std::future::poll_fn;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::pin::pin;
-use std::task::Poll;
+use std::task::{self, Poll};
 use std::time::Duration;
 
-use channel_layer::{Delivery, Message, Missed};
+use channel_layer::{Delivery, LayerError, Message, Missed};
+use futures_util::future::BoxFuture;
 
 use crate::consumer::AnyConsumer;
 use crate::context::Heard;
@@ -23,6 +24,7 @@ pub(crate) struct Driver {
     consumer: Box<dyn AnyConsumer>,
     context: Context,
     io: Io,
+    is_layer_first: bool,
 }
 
 /// What there is to handle next.
@@ -34,6 +36,12 @@ enum Input {
     End(End),
 }
 
+/// Where it came from.
+enum Came {
+    Signal(Signal),
+    Heard(Heard),
+}
+
 /// How a socket ends.
 enum End {
     /// The client has closed it, or is lost.
@@ -42,6 +50,15 @@ enum End {
     Own(Close),
     /// It never began.
     Refused(Error),
+}
+
+/// What a handler's outcome means.
+enum Settled {
+    /// The socket lives on.
+    Goes,
+    Ends(End),
+    /// The socket lives on, and the consumer is told.
+    LayerFailed(LayerError),
 }
 
 /// How a handler ended.
@@ -60,10 +77,11 @@ impl Driver {
         shutdown: &Shutdown,
     ) -> Self {
         let io = Io::new(socket, context.outbound().clone(), shutdown, context.stream().is_some());
-        Self { consumer, context, io }
+        Self { consumer, context, io, is_layer_first: false }
     }
 
-    pub(crate) async fn run(mut self) {
+    /// Runs it from its box, so that a connection's task holds it once.
+    pub(crate) async fn run(mut self: Box<Self>) {
         let mut input = Input::Connect;
         let end = loop {
             if let Some(end) = self.handle(input).await {
@@ -73,45 +91,72 @@ impl Driver {
             tokio::task::coop::consume_budget().await;
             input = self.next().await;
         };
-        self.end(end).await;
+        Box::pin(self.end(end)).await;
     }
 
+    /// Waits for what comes next, and asks the socket and the layer first in turn, so that neither starves the other.
     async fn next(&mut self) -> Input {
-        let Self { context, io, .. } = self;
-        tokio::select! {
-            signal = std::future::poll_fn(|cx| io.poll_signal(cx)) => match signal {
-                Signal::Frame(frame) => {
-                    context.begin_request();
-                    Input::Frame(frame)
-                }
-                Signal::Missed(missed) => Input::Missed(missed),
-                Signal::Closed(close) => Input::End(End::Peer(close.code)),
-                Signal::Draining => Input::End(End::Own(CloseCode::RESTART.into())),
-                Signal::Stalled => {
-                    tracing::info!("a client reads too slowly: its socket is closed with 1013");
-                    Input::End(End::Own(Close::new(CloseCode::TRY_AGAIN, "too slow")))
-                }
-            },
-            heard = context.heard() => match heard {
-                Heard::Delivery(Delivery::Message(message)) => Input::Message(message),
-                Heard::Delivery(Delivery::Missed(missed)) => Input::Missed(missed),
-                Heard::Unanswered => Input::End(End::Refused(Error::Gone)),
-            },
+        let Self { context, io, is_layer_first, .. } = self;
+        *is_layer_first = !*is_layer_first;
+        // Most connections hear nothing from the layer themselves, and then hold no future for it.
+        let mut heard = context.hears().then(|| Box::pin(context.heard()));
+        let came = poll_fn(|cx| {
+            let mut from_layer = |cx: &mut task::Context<'_>| match heard.as_mut() {
+                Some(heard) => heard.as_mut().poll(cx).map(Came::Heard),
+                None => Poll::Pending,
+            };
+            if *is_layer_first && let Poll::Ready(heard) = from_layer(cx) {
+                return Poll::Ready(heard);
+            }
+            match io.poll_signal(cx) {
+                Poll::Ready(signal) => Poll::Ready(Came::Signal(signal)),
+                Poll::Pending if *is_layer_first => Poll::Pending,
+                Poll::Pending => from_layer(cx),
+            }
+        })
+        .await;
+        drop(heard);
+        self.input(came)
+    }
+
+    fn input(&self, came: Came) -> Input {
+        match came {
+            Came::Signal(Signal::Frame(frame)) => {
+                self.context.begin_request();
+                Input::Frame(frame)
+            }
+            Came::Signal(Signal::Closed(close)) => Input::End(End::Peer(close.code)),
+            Came::Signal(Signal::Draining) => Input::End(End::Own(CloseCode::RESTART.into())),
+            Came::Signal(Signal::Stalled) => {
+                tracing::info!("a client reads too slowly: its socket is closed with 1013");
+                Input::End(End::Own(Close::new(CloseCode::TRY_AGAIN, "too slow")))
+            }
+            Came::Heard(Heard::Delivery(Delivery::Message(message))) => Input::Message(message),
+            Came::Signal(Signal::Missed(missed)) | Came::Heard(Heard::Delivery(Delivery::Missed(missed))) => {
+                Input::Missed(missed)
+            }
+            Came::Heard(Heard::Unanswered) => Input::End(End::Refused(Error::Gone)),
         }
     }
 
     /// Runs the handler of an input; the end, if that is what it leads to.
     async fn handle(&mut self, input: Input) -> Option<End> {
-        let Self { consumer, context, io } = self;
-        let outcome = match input {
-            Input::Connect => io.beside(consumer.connect(context)).await,
-            Input::Frame(frame) => io.beside(consumer.receive(context, frame)).await,
-            Input::Message(message) => io.beside(consumer.event(context, message)).await,
-            Input::Missed(missed) => io.beside(consumer.missed(context, missed)).await,
+        let Self { consumer, context, io, .. } = self;
+        let handler = match input {
+            Input::Connect => consumer.connect(context),
+            Input::Frame(frame) => consumer.receive(context, frame),
+            Input::Message(message) => consumer.event(context, message),
+            Input::Missed(missed) => consumer.missed(context, missed),
             Input::End(end) => return Some(self.refused_if_connecting(end)),
         };
-        context.outbound().release();
-        let end = self.settle(outcome).await;
+        let outcome = io.beside(handler).await;
+        self.context.outbound().release();
+        let end = match self.settle(outcome) {
+            Settled::Goes => None,
+            Settled::Ends(end) => Some(end),
+            // Boxed, since a connection should not hold room for it all its life.
+            Settled::LayerFailed(cause) => Box::pin(self.layer_failed(cause)).await,
+        };
         if end.is_none() {
             // An end is told to who asked for what led to it.
             self.context.end_request();
@@ -119,27 +164,32 @@ impl Driver {
         end
     }
 
+    /// Tells the consumer that its event was lost.
+    async fn layer_failed(&mut self, cause: LayerError) -> Option<End> {
+        tracing::warn!(%cause, path = self.context.scope().path(), "an event was lost: the channel layer failed");
+        let Self { consumer, context, io, .. } = self;
+        let outcome = io.beside(consumer.layer_failed(context, &cause)).await;
+        self.context.outbound().release();
+        match self.settle(outcome) {
+            Settled::Ends(end) => Some(end),
+            // A hook that meets the same layer again has nothing new to say.
+            Settled::Goes | Settled::LayerFailed(_) => self.asked_to_close(),
+        }
+    }
+
     /// What a handler's outcome means for the socket.
-    async fn settle(&mut self, outcome: Outcome) -> Option<End> {
+    fn settle(&self, outcome: Outcome) -> Settled {
         let end = match outcome {
-            Outcome::Returned(Ok(()) | Err(Error::Gone)) => End::Own(self.context.closing()?.clone()),
+            Outcome::Returned(Ok(()) | Err(Error::Gone)) => {
+                return self.asked_to_close().map_or(Settled::Goes, Settled::Ends);
+            }
             Outcome::Returned(Err(error)) if self.context.is_connecting() => End::Refused(error),
             Outcome::Returned(Err(Error::Close(close))) => End::Own(close),
             Outcome::Returned(Err(Error::Deny(denial))) => {
                 tracing::debug!(status = %denial.status, "a refusal after the handshake closes with 1008");
                 End::Own(CloseCode::POLICY.into())
             }
-            Outcome::Returned(Err(Error::Layer(cause))) => {
-                tracing::warn!(%cause, path = self.context.scope().path(), "an event was lost: the channel layer failed");
-                let Self { consumer, context, io } = self;
-                let outcome = match io.beside(consumer.layer_failed(context, &cause)).await {
-                    // A hook that meets the same layer again has nothing new to say.
-                    Outcome::Returned(Err(Error::Layer(_))) => Outcome::Returned(Ok(())),
-                    outcome => outcome,
-                };
-                context.outbound().release();
-                return Box::pin(self.settle(outcome)).await;
-            }
+            Outcome::Returned(Err(Error::Layer(cause))) => return Settled::LayerFailed(cause),
             Outcome::Returned(Err(Error::Defect(cause))) => {
                 let (path, stream) = (self.context.scope().path(), self.context.stream_name());
                 tracing::error!(%cause, path, stream, "a handler failed: its socket or stream is closed");
@@ -148,7 +198,12 @@ impl Driver {
             Outcome::Panicked => End::Own(CloseCode::INTERNAL.into()),
             Outcome::Cut => End::Own(CloseCode::RESTART.into()),
         };
-        Some(self.refused_if_connecting(end))
+        Settled::Ends(self.refused_if_connecting(end))
+    }
+
+    /// The end, if a handler has asked for it.
+    fn asked_to_close(&self) -> Option<End> {
+        self.context.closing().map(|close| self.refused_if_connecting(End::Own(close.clone())))
     }
 
     /// A socket that has not begun is not closed: its handshake is refused.
@@ -156,14 +211,14 @@ impl Driver {
         match end {
             End::Own(close) if self.context.is_connecting() => End::Refused(match close.code {
                 CloseCode::INTERNAL => Error::defect("the consumer failed before it accepted"),
-                CloseCode::RESTART => Error::Layer(channel_layer::LayerError::Closed),
+                CloseCode::RESTART => Error::Layer(LayerError::Closed),
                 _ => Error::Close(close),
             }),
             end => end,
         }
     }
 
-    async fn end(mut self, end: End) {
+    async fn end(mut self: Box<Self>, end: End) {
         self.context.outbound().finish();
         let end = match end {
             // A stream has no handshake that could be answered with a status.
@@ -185,17 +240,17 @@ impl Driver {
         self.disconnect(code).await;
         self.context.leave_all();
         if had_socket {
-            std::future::poll_fn(|cx| self.io.poll_end(cx)).await;
+            poll_fn(|cx| self.io.poll_end(cx)).await;
         }
         self.context.outbound().abandon();
     }
 
     async fn disconnect(&mut self, code: CloseCode) {
-        let Self { consumer, context, io } = self;
+        let Self { consumer, context, io, .. } = self;
         let was_cut = io.is_cut();
-        let disconnect = pin!(async { consumer.disconnect(context, code).await });
+        let disconnect = consumer.disconnect(context, code);
         let outcome = if was_cut {
-            tokio::time::timeout(LAST_WORDS, guarded(disconnect)).await.unwrap_or(Outcome::Cut)
+            tokio::time::timeout(LAST_WORDS, poll_fn(guarded(disconnect))).await.unwrap_or(Outcome::Cut)
         } else {
             io.beside(disconnect).await
         };
@@ -210,10 +265,10 @@ impl Driver {
 
 impl Io {
     /// Runs a handler to its end and serves the socket beside it.
-    async fn beside(&mut self, handler: impl Future<Output = Result>) -> Outcome {
-        let mut handler = pin!(guarded(handler));
-        std::future::poll_fn(|cx| {
-            let polled = handler.as_mut().poll(cx);
+    async fn beside(&mut self, handler: BoxFuture<'_, Result>) -> Outcome {
+        let mut handler = guarded(handler);
+        poll_fn(|cx| {
+            let polled = handler(cx);
             if polled.is_pending() {
                 // After the handler, so that what it has sent in this turn leaves as one write.
                 self.poll(cx);
@@ -227,15 +282,13 @@ impl Io {
     }
 }
 
-/// Turns a handler's panic into an outcome.
-async fn guarded(handler: impl Future<Output = Result>) -> Outcome {
-    let mut handler = pin!(handler);
-    std::future::poll_fn(|cx| {
+/// Polls a handler, and turns its panic into an outcome.
+fn guarded(mut handler: BoxFuture<'_, Result>) -> impl FnMut(&mut task::Context<'_>) -> Poll<Outcome> {
+    move |cx| {
         // What a panic may have left half done is the consumer's own state, which only `disconnect` sees again.
         match catch_unwind(AssertUnwindSafe(|| handler.as_mut().poll(cx))) {
             Ok(polled) => polled.map(Outcome::Returned),
             Err(_) => Poll::Ready(Outcome::Panicked),
         }
-    })
-    .await
+    }
 }

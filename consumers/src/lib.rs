@@ -85,7 +85,7 @@ mod scope;
 mod shutdown;
 mod transport;
 
-pub use application::{Application, application};
+pub use application::{Application, Opened, application};
 pub use channel_layer::{
     self, ChannelLayer, ChannelName, GroupName, InMemoryLayer, LayerError, Message, Missed,
 };

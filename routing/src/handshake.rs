@@ -37,7 +37,12 @@ pub(crate) async fn answer<B>(
     let outbound = Outbound::new();
     let socket = ServerSocket::new(upgrade, outbound.clone(), site.sockets.clone());
     let (transport, answer) = Transport::new(socket, outbound, site.shutdown.clone());
-    site.shutdown.spawn(async move { app.open(scope, transport).await });
+    // In a box that is emptied, for a task keeps room for what it was given all its life.
+    let given = Box::new((scope, transport));
+    site.shutdown.spawn(async move {
+        let (scope, transport) = *given;
+        app.open(scope, transport).await;
+    });
     match tokio::time::timeout(site.sockets.handshake_timeout, answer).await {
         Ok(Ok(Handshake::Accept(acceptance))) => switching(&key, acceptance),
         Ok(Ok(Handshake::Deny(denial))) => denied(denial),

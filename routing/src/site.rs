@@ -61,8 +61,8 @@ impl SocketConfig {
         self
     }
 
-    /// The bytes of read buffer that each idle socket holds; 1,024 by default. Larger messages get a buffer of their
-    /// own while they are read.
+    /// The bytes of read buffer that each idle socket holds; 128 by default, since the sockets of a thread share a
+    /// larger one by which they read. Larger messages get a buffer of their own while they are read.
     #[must_use]
     pub fn read_buffer(mut self, bytes: usize) -> Self {
         self.read_buffer = bytes;
@@ -78,7 +78,7 @@ impl Default for SocketConfig {
             pong_timeout: Duration::from_secs(8),
             close_timeout: Duration::from_secs(2),
             message_limit: 1 << 20,
-            read_buffer: 1024,
+            read_buffer: 128,
         }
     }
 }

@@ -5,11 +5,12 @@ use std::fmt;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use async_trait::async_trait;
 use axum_core::body::Body;
-use consumers::{Application, Denial, Result, Scope, StatusCode, Transport, WebsocketConsumer, application};
+use consumers::{
+    Application, Denial, Opened, Result, Scope, StatusCode, Transport, WebsocketConsumer, application,
+};
 use futures_util::FutureExt;
-use futures_util::future::BoxFuture;
+use futures_util::future::{BoxFuture, ready};
 use http::{Request, Response};
 use tower::Service;
 
@@ -96,6 +97,14 @@ impl UrlRouter {
         self
     }
 
+    /// Asks every middleware whether a handshake may pass.
+    async fn pass(&self, scope: &mut Scope) -> Result {
+        for step in self.middleware.iter() {
+            step.handshake(scope).await?;
+        }
+        Ok(())
+    }
+
     fn find(&self, remaining: &str) -> Option<(&Route, Match)> {
         self.routes.iter().find_map(|route| {
             let found = route.pattern.matches(remaining)?;
@@ -117,25 +126,33 @@ impl<B: Send + 'static> Service<Request<B>> for UrlRouter {
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
         if !handshake::is_upgrade(&request) {
-            return futures_util::future::ready(Ok(nothing_here(true))).boxed();
+            return ready(Ok(nothing_here(true))).boxed();
         }
         handshake::answer(self.site.clone(), Arc::new(self.clone()), request).map(Ok).boxed()
     }
 }
 
-#[async_trait]
 impl Application for UrlRouter {
-    async fn open(&self, mut scope: Scope, transport: Transport) {
+    fn open<'s, 'a>(&'s self, mut scope: Scope, transport: Transport) -> Opened<'a>
+    where
+        's: 'a,
+        Self: 'a,
+    {
         let Some((route, found)) = self.find(scope.remaining_path()) else {
-            return transport.refuse(Denial::new(StatusCode::NOT_FOUND, "not found"));
+            transport.refuse(Denial::new(StatusCode::NOT_FOUND, "not found"));
+            return ready(()).boxed();
         };
         scope.advance(found.bytes, found.params);
-        for step in self.middleware.iter() {
-            if let Err(error) = step.handshake(&mut scope).await {
-                return transport.refuse(error);
+        if self.middleware.is_empty() {
+            return route.app.open(scope, transport);
+        }
+        async move {
+            match self.pass(&mut scope).await {
+                Ok(()) => route.app.open(scope, transport).await,
+                Err(error) => transport.refuse(error),
             }
         }
-        route.app.open(scope, transport).await;
+        .boxed()
     }
 
     fn resolves(&self, remaining_path: &str) -> bool {
@@ -236,7 +253,7 @@ mod tests {
     /// Appends to a note in the scope, or refuses when the query asks for that.
     struct Add(&'static str);
 
-    #[async_trait]
+    #[async_trait::async_trait]
     impl Middleware for Add {
         async fn handshake(&self, scope: &mut Scope) -> Result {
             let before = scope.extension::<Note>().map_or_else(String::new, |note| note.0.clone());

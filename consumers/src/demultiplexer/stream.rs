@@ -85,7 +85,8 @@ impl Stream {
         };
         let (mut transport, answer) = Transport::new(socket, outbound, shutdown.of_streams());
         transport.stream = Some(Arc::clone(&stream));
-        let life = AssertUnwindSafe(app.open(scope, transport)).catch_unwind();
+        // What `open` does before there is a future may panic as well.
+        let life = AssertUnwindSafe(async { app.open(scope, transport).await }).catch_unwind();
         let handshake = async {
             // The demultiplexer may have ended meanwhile.
             let _ = begun.send(());

@@ -49,13 +49,16 @@ struct Shared {
     room: Notify,
 }
 
+/// A socket's writing half.
+type Writer = Box<dyn AsyncWrite + Send + Unpin>;
+
 #[derive(Default)]
 struct State {
     backlog: Queue,
     /// What relays passed on while the handler that joined them still runs; it follows what the handler sends,
     /// and is kept back within the limits of the backlog.
     held: Option<Queue>,
-    writer: Option<Box<dyn AsyncWrite + Send + Unpin>>,
+    writer: Option<Writer>,
     /// The connection's task, which is woken when a write can go on.
     task: Option<Waker>,
     full_since: Option<Instant>,
@@ -130,10 +133,10 @@ impl Outbound {
             }
             return true;
         }
-        let is_first = state.backlog.is_empty();
-        state.append(wire.clone(), frames);
-        if is_first {
-            state.write_for_task(&self.0.room);
+        if state.backlog.is_empty() {
+            state.write_through(wire, frames, &self.0.room);
+        } else {
+            state.append(wire.clone(), frames);
         }
         true
     }
@@ -345,6 +348,28 @@ impl State {
         if let Some(task) = &self.task {
             task.wake_by_ref();
         }
+    }
+
+    /// Writes frames before which nothing stands. Only what the socket does not take at once costs a place in the queue
+    /// and wakes the connection's task, which then waits for the socket.
+    fn write_through(&mut self, wire: &Bytes, frames: usize, room: &Notify) {
+        let mut nobody = Context::from_waker(Waker::noop());
+        let written = match self.writer.as_mut().map(|writer| Pin::new(writer).poll_write(&mut nobody, wire))
+        {
+            Some(Poll::Ready(Ok(written @ 1..))) => written,
+            Some(Poll::Ready(Ok(_) | Err(_))) => {
+                self.abandon(room);
+                return self.wake();
+            }
+            Some(Poll::Pending) | None => 0,
+        };
+        let is_flushed = |writer: &mut Writer| Pin::new(writer).poll_flush(&mut nobody).is_ready();
+        if written == wire.len() && self.writer.as_mut().is_some_and(is_flushed) {
+            return;
+        }
+        self.append(wire.clone(), frames);
+        self.backlog.advance(written);
+        self.wake();
     }
 
     /// Writes on behalf of the connection's task: when the socket takes no more, that task is woken later.

@@ -1,24 +1,26 @@
 //! A server's socket: tungstenite reads and checks what comes in, and answers through the outbound queue.
 
+mod wire;
+
 use std::fmt;
 use std::io;
 use std::pin::Pin;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker, ready};
 
 use bytes::Bytes;
-use consumers::{Close, CloseCode, Frame, Inbound, Outbound, ProtocolWriter, Socket};
+use consumers::{Close, CloseCode, Frame, Inbound, Outbound, Socket};
+use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
-use futures_util::{FutureExt, Sink, Stream};
 use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::TokioIo;
 use hyper_util::server::conn::auto;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep};
-use tokio_tungstenite::WebSocketStream;
-use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig};
+use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig, WebSocketContext};
 use tokio_tungstenite::tungstenite::{Error, Message, error::ProtocolError};
 
+use self::wire::Wire;
 use crate::SocketConfig;
 
 /// The socket of one connection, from before the upgrade to the last byte.
@@ -33,18 +35,41 @@ pub(crate) struct ServerSocket {
 
 enum Phase {
     /// The answer to the handshake is under way; a close that is asked for meanwhile waits.
-    Upgrading(BoxFuture<'static, hyper::Result<WebSocketStream<Wire>>>, Option<CloseFrame>),
-    Open(Box<WebSocketStream<Wire>>),
+    Upgrading(BoxFuture<'static, hyper::Result<Box<Conversation>>>, Option<CloseFrame>),
+    Open(Box<Conversation>),
     /// All is said; the peer hangs up, or is given up. What it still sends is read, lest the kernel resets the
     /// connection and our last words with it.
     Lingering(Box<dyn AsyncRead + Send + Unpin>),
     Over,
 }
 
-/// What tungstenite talks over: it reads from the socket and writes into the queue.
-struct Wire {
-    reader: Box<dyn AsyncRead + Send + Unpin>,
-    writer: ProtocolWriter,
+/// The protocol's state and what it talks over. tungstenite is used without the stream of `tokio-tungstenite`, whose two
+/// wakers an idle connection would keep.
+struct Conversation {
+    protocol: WebSocketContext,
+    wire: Wire,
+}
+
+impl Conversation {
+    /// The next message; `None` when the connection is over.
+    fn poll_message(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Message, Error>>> {
+        match self.protocol.read(&mut self.wire.polled(cx)) {
+            Err(Error::Io(cause)) if cause.kind() == io::ErrorKind::WouldBlock => Poll::Pending,
+            Err(Error::ConnectionClosed | Error::AlreadyClosed) => Poll::Ready(None),
+            message => Poll::Ready(Some(message)),
+        }
+    }
+
+    /// Queues a message of the protocol's own.
+    fn say(&mut self, message: Message) {
+        let mut nobody = Context::from_waker(Waker::noop());
+        match self.protocol.write(&mut self.wire.polled(&mut nobody), message) {
+            // What the queue has no room for waits in the protocol, and is tried again with the next read.
+            Err(Error::Io(cause)) if cause.kind() == io::ErrorKind::WouldBlock => {}
+            Err(cause) => tracing::debug!(%cause, "a ping or close frame could not be sent"),
+            Ok(()) => {}
+        }
+    }
 }
 
 impl ServerSocket {
@@ -62,8 +87,8 @@ impl ServerSocket {
     /// Reads on until there is something for the consumer.
     fn poll_open(&mut self, cx: &mut Context<'_>) -> Poll<Option<Inbound>> {
         loop {
-            let Phase::Open(stream) = &mut self.phase else { return Poll::Ready(None) };
-            let message = match ready!(Pin::new(stream).poll_next(cx)) {
+            let Phase::Open(conversation) = &mut self.phase else { return Poll::Ready(None) };
+            let message = match ready!(conversation.poll_message(cx)) {
                 Some(Ok(message)) => message,
                 Some(Err(error)) => return Poll::Ready(self.fail(&error)),
                 None => {
@@ -104,17 +129,15 @@ impl ServerSocket {
     }
 
     fn start_close(&mut self, frame: CloseFrame) {
-        if let Phase::Open(stream) = &mut self.phase
-            && let Err(cause) = Pin::new(stream).start_send(Message::Close(Some(frame)))
-        {
-            tracing::debug!(%cause, "a close frame could not be sent");
+        if let Phase::Open(conversation) = &mut self.phase {
+            conversation.say(Message::Close(Some(frame)));
         }
     }
 
     /// Goes over to waiting for the peer to hang up.
     fn linger(&mut self) {
-        if let Phase::Open(stream) = std::mem::replace(&mut self.phase, Phase::Over) {
-            self.phase = Phase::Lingering(stream.into_inner().reader);
+        if let Phase::Open(conversation) = std::mem::replace(&mut self.phase, Phase::Over) {
+            self.phase = Phase::Lingering(conversation.wire.into_reader());
             self.wait_at_most();
         }
     }
@@ -141,7 +164,7 @@ impl ServerSocket {
 
     /// Pings a silent peer; true when it is lost.
     fn poll_keepalive(&mut self, cx: &mut Context<'_>) -> bool {
-        let Phase::Open(stream) = &mut self.phase else { return false };
+        let Phase::Open(conversation) = &mut self.phase else { return false };
         let timer = self
             .keepalive
             .timer
@@ -154,7 +177,7 @@ impl ServerSocket {
             } else {
                 self.keepalive.is_pinged = true;
                 // A socket that takes no ping is found lost when no pong comes.
-                let _ = Pin::new(&mut *stream).start_send(Message::Ping(Bytes::new()));
+                conversation.say(Message::Ping(Bytes::new()));
                 Instant::now() + self.config.pong_timeout
             };
             timer.as_mut().reset(due);
@@ -168,7 +191,7 @@ impl Socket for ServerSocket {
         if let Phase::Upgrading(opening, closing) = &mut self.phase {
             let closing = closing.take();
             match ready!(opening.as_mut().poll(cx)) {
-                Ok(stream) => self.phase = Phase::Open(Box::new(stream)),
+                Ok(conversation) => self.phase = Phase::Open(conversation),
                 Err(cause) => {
                     tracing::debug!(%cause, "a connection was lost during its upgrade");
                     self.phase = Phase::Over;
@@ -238,10 +261,10 @@ async fn open(
     upgrade: OnUpgrade,
     outbound: Outbound,
     limits: WebSocketConfig,
-) -> hyper::Result<WebSocketStream<Wire>> {
+) -> hyper::Result<Box<Conversation>> {
     let (reader, early) = split(upgrade.await?, &outbound);
-    let wire = Wire { reader, writer: outbound.protocol_writer() };
-    Ok(WebSocketStream::from_partially_read(wire, early.to_vec(), Role::Server, Some(limits)).await)
+    let wire = Wire::new(reader, early, outbound.protocol_writer());
+    Ok(Box::new(Conversation { protocol: WebSocketContext::new(Role::Server, Some(limits)), wire }))
 }
 
 /// The reading half and what was read already. A plain TCP connection is unwrapped, so that writes go straight to it.
@@ -284,28 +307,4 @@ fn closed_by_peer(frame: Option<CloseFrame>) -> Close {
 
 fn frame(close: &Close) -> CloseFrame {
     CloseFrame { code: close.code.as_u16().into(), reason: close.reason.clone() }
-}
-
-impl AsyncRead for Wire {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.reader).poll_read(cx, buffer)
-    }
-}
-
-impl AsyncWrite for Wire {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.writer).poll_write(cx, bytes)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.writer).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.writer).poll_shutdown(cx)
-    }
 }

@@ -1,0 +1,125 @@
+//! What tungstenite talks over: it reads from the connection and writes into the outbound queue.
+//!
+//! An idle connection holds no read buffer worth the name. What the kernel has is read into a buffer that all
+//! connections of a thread share, in one system call, and only what tungstenite does not take at once is kept.
+
+use std::cell::RefCell;
+use std::io::{self, Read, Write};
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use bytes::{Buf, Bytes};
+use consumers::ProtocolWriter;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+/// The most bytes that one system call reads.
+const READ_AT_ONCE: usize = 16 * 1024;
+
+thread_local! {
+    static SHARED: RefCell<Box<[u8]>> = RefCell::new(vec![0; READ_AT_ONCE].into());
+}
+
+pub(super) struct Wire {
+    reader: Box<dyn AsyncRead + Send + Unpin>,
+    /// What was read and not yet taken.
+    rest: Bytes,
+    writer: ProtocolWriter,
+}
+
+impl Wire {
+    pub(super) fn new(
+        reader: Box<dyn AsyncRead + Send + Unpin>,
+        early: Bytes,
+        writer: ProtocolWriter,
+    ) -> Self {
+        // An empty slice would keep the buffer alive from which the request was read.
+        let rest = if early.is_empty() { Bytes::new() } else { early };
+        Self { reader, rest, writer }
+    }
+
+    /// Only what comes from now on is read.
+    pub(super) fn into_reader(self) -> Box<dyn AsyncRead + Send + Unpin> {
+        self.reader
+    }
+
+    /// The wire on behalf of a task, which is woken when what would block no longer does.
+    pub(super) fn polled<'a, 'w>(&'a mut self, cx: &'a mut Context<'w>) -> Polled<'a, 'w> {
+        Polled { wire: self, cx }
+    }
+
+    fn poll_read(&mut self, cx: &mut Context<'_>, wanted: &mut [u8]) -> Poll<io::Result<usize>> {
+        if self.rest.is_empty() {
+            let reader = Pin::new(&mut self.reader);
+            return SHARED.with_borrow_mut(|shared| {
+                let mut buffer = ReadBuf::new(shared);
+                ready!(reader.poll_read(cx, &mut buffer))?;
+                let (taken, rest) = buffer.filled().split_at(wanted.len().min(buffer.filled().len()));
+                wanted[..taken.len()].copy_from_slice(taken);
+                self.rest = Bytes::copy_from_slice(rest);
+                Poll::Ready(Ok(taken.len()))
+            });
+        }
+        let taken = wanted.len().min(self.rest.len());
+        self.rest.copy_to_slice(&mut wanted[..taken]);
+        if self.rest.is_empty() {
+            // An empty slice of it would keep the whole alive.
+            self.rest = Bytes::new();
+        }
+        Poll::Ready(Ok(taken))
+    }
+}
+
+/// A [`Wire`] as tungstenite takes it.
+pub(super) struct Polled<'a, 'w> {
+    wire: &'a mut Wire,
+    cx: &'a mut Context<'w>,
+}
+
+impl Read for Polled<'_, '_> {
+    fn read(&mut self, wanted: &mut [u8]) -> io::Result<usize> {
+        or_block(self.wire.poll_read(self.cx, wanted))
+    }
+}
+
+impl Write for Polled<'_, '_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        or_block(Pin::new(&mut self.wire.writer).poll_write(self.cx, bytes))
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        or_block(Pin::new(&mut self.wire.writer).poll_flush(self.cx))
+    }
+}
+
+fn or_block<T>(polled: Poll<io::Result<T>>) -> io::Result<T> {
+    match polled {
+        Poll::Ready(done) => done,
+        Poll::Pending => Err(io::ErrorKind::WouldBlock.into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use consumers::Outbound;
+
+    use super::*;
+
+    #[test]
+    fn what_is_not_taken_at_once_is_kept_in_order() {
+        let sent: Vec<u8> = (0..=250).cycle().take(3 * READ_AT_ONCE).collect();
+        let early = Bytes::from_static(b"early");
+        let mut wire =
+            Wire::new(Box::new(io::Cursor::new(sent.clone())), early, Outbound::new().protocol_writer());
+        let mut cx = Context::from_waker(std::task::Waker::noop());
+        let (mut read, mut wanted) = (Vec::new(), vec![0; 1000]);
+        loop {
+            let count = wire.polled(&mut cx).read(&mut wanted).unwrap();
+            if count == 0 {
+                break;
+            }
+            read.extend_from_slice(&wanted[..count]);
+        }
+        assert_eq!(read, [b"early", &sent[..]].concat());
+        assert!(wire.rest.is_empty());
+    }
+}
