@@ -32,9 +32,9 @@ pub struct Context {
     scope: Scope,
     outbound: Outbound,
     handshake: Option<oneshot::Sender<Handshake>>,
-    closing: Option<Close>,
+    closing: Option<Box<Close>>,
     alias: &'static str,
-    mailbox: Option<Member>,
+    mailbox: Option<Box<Member>>,
     relays: Vec<Membership>,
     stream: Option<Arc<Stream>>,
 }
@@ -140,7 +140,7 @@ impl Context {
     /// # Errors
     /// None; it returns a result so that it can end a handler.
     pub async fn close(&mut self, close: impl Into<Close> + Send) -> Result {
-        self.closing.get_or_insert_with(|| close.into());
+        self.closing.get_or_insert_with(|| Box::new(close.into()));
         self.outbound.finish();
         Ok(())
     }
@@ -192,6 +192,8 @@ impl Context {
         let envelope = self.stream.as_deref().map(Stream::envelope);
         let to = Receiver { outbound: &self.outbound, envelope };
         let membership = relays.join(&layer, group, &rendering, to).await?;
+        // Most connections relay one group.
+        self.relays.reserve_exact(1);
         self.relays.push(membership);
         Ok(())
     }
@@ -265,9 +267,10 @@ impl Context {
             let layer = self.slot()?.layer;
             let mailbox = layer.new_channel("specific").await?;
             let renewal = heartbeat::renewal(&*layer);
-            self.mailbox = Some(Member { mailbox, groups: BTreeSet::new(), renewal, renewing: None });
+            let member = Member { mailbox, groups: BTreeSet::new(), renewal, renewing: None };
+            self.mailbox = Some(Box::new(member));
         }
-        self.mailbox.as_mut().ok_or(Error::Gone)
+        self.mailbox.as_deref_mut().ok_or(Error::Gone)
     }
 
     fn check_room_for_a_group(&self) -> Result {
@@ -287,7 +290,7 @@ impl Context {
     pub(crate) async fn heard(&mut self) -> Heard {
         let Self { handshake, mailbox, scope, alias, .. } = self;
         loop {
-            let Some(Member { mailbox, groups, renewal, renewing }) = mailbox else {
+            let Some(Member { mailbox, groups, renewal, renewing }) = mailbox.as_deref_mut() else {
                 closed(handshake.as_mut()).await;
                 return Heard::Unanswered;
             };
@@ -358,7 +361,7 @@ impl Context {
 
     /// The close that a handler has asked for.
     pub(crate) fn closing(&self) -> Option<&Close> {
-        self.closing.as_ref()
+        self.closing.as_deref()
     }
 
     pub(crate) fn refuse(&mut self, error: Error) {

@@ -38,7 +38,7 @@ pub(crate) struct Io {
     draining: Pin<Box<WaitForCancellationFutureOwned>>,
     is_draining: bool,
     cut: CancellationToken,
-    stall: Option<Stall>,
+    stall: Option<Box<Stall>>,
 }
 
 /// The watch over a socket that is full.
@@ -131,7 +131,7 @@ impl Io {
             Some(stall) if stall.since == since => stall,
             stall => {
                 let limit = Box::pin(tokio::time::sleep_until(since + STALL_LIMIT));
-                stall.insert(Stall { since, limit, is_over: false })
+                stall.insert(Box::new(Stall { since, limit, is_over: false }))
             }
         };
         if stall.limit.as_mut().poll(cx).is_ready() {

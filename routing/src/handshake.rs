@@ -35,12 +35,12 @@ pub(crate) async fn answer<B>(
         return plain(StatusCode::NOT_FOUND, "not found");
     }
     let outbound = Outbound::new();
-    let socket = ServerSocket::new(upgrade, outbound.clone(), site.sockets.clone());
+    let socket = ServerSocket::new(upgrade, outbound.clone(), Arc::clone(&site.sockets));
     let (transport, answer) = Transport::new(socket, outbound, site.shutdown.clone());
-    // In a box that is emptied, for a task keeps room for what it was given all its life.
+    // In a box, for a task keeps room for what it was given all its life.
     let given = Box::new((scope, transport));
     site.shutdown.spawn(async move {
-        let (scope, transport) = *given;
+        let (scope, transport) = emptied(given);
         app.open(scope, transport).await;
     });
     match tokio::time::timeout(site.sockets.handshake_timeout, answer).await {
@@ -52,6 +52,12 @@ pub(crate) async fn answer<B>(
             plain(StatusCode::SERVICE_UNAVAILABLE, "try again later")
         }
     }
+}
+
+/// What was in a box, which ends here and not with the caller.
+#[expect(clippy::boxed_local, reason = "the box is what it is about: it has to end before the task waits")]
+fn emptied<T>(given: Box<T>) -> T {
+    *given
 }
 
 /// Checks what RFC 6455, section 4.2.1, asks of a client, and returns what its key is answered with.

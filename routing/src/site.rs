@@ -1,5 +1,6 @@
 //! What the routers share when they stand under a server: layers, limits, the handle for their end.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use consumers::{ChannelLayers, Shutdown};
@@ -8,7 +9,8 @@ use consumers::{ChannelLayers, Shutdown};
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Site {
     pub(crate) layers: ChannelLayers,
-    pub(crate) sockets: SocketConfig,
+    /// Shared, since each socket keeps it.
+    pub(crate) sockets: Arc<SocketConfig>,
     pub(crate) shutdown: Shutdown,
 }
 
@@ -61,7 +63,7 @@ impl SocketConfig {
         self
     }
 
-    /// The bytes of read buffer that each idle socket holds; 128 by default, since the sockets of a thread share a
+    /// The bytes of read buffer that each idle socket holds; 64 by default, since the sockets of a thread share a
     /// larger one by which they read. Larger messages get a buffer of their own while they are read.
     #[must_use]
     pub fn read_buffer(mut self, bytes: usize) -> Self {
@@ -78,7 +80,7 @@ impl Default for SocketConfig {
             pong_timeout: Duration::from_secs(8),
             close_timeout: Duration::from_secs(2),
             message_limit: 1 << 20,
-            read_buffer: 128,
+            read_buffer: 64,
         }
     }
 }
@@ -98,7 +100,7 @@ macro_rules! stands_under_a_server {
             /// Sets the limits of the sockets.
             #[must_use]
             pub fn with_sockets(mut self, config: crate::SocketConfig) -> Self {
-                self.site.sockets = config;
+                self.site.sockets = std::sync::Arc::new(config);
                 self
             }
 

@@ -57,7 +57,7 @@ struct State {
     backlog: Queue,
     /// What relays passed on while the handler that joined them still runs; it follows what the handler sends,
     /// and is kept back within the limits of the backlog.
-    held: Option<Queue>,
+    held: Option<Box<Queue>>,
     writer: Option<Writer>,
     /// The connection's task, which is woken when a write can go on.
     task: Option<Waker>,
@@ -152,7 +152,7 @@ impl Outbound {
         if state.held.is_none() && state.backlog.is_empty() {
             return state.write_latest(wire, frames, &self.0.room);
         }
-        let queue = state.held.as_mut().unwrap_or(&mut state.backlog);
+        let queue = state.held.as_deref_mut().unwrap_or(&mut state.backlog);
         let missed = frames.iter().filter(|frame| !queue.put_latest(&frame.key, &frame.wire)).count();
         state.miss_latest(missed);
     }

@@ -19,6 +19,7 @@ use hyper::service::{HttpService, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream, ToSocketAddrs};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio_util::task::AbortOnDropHandle;
 use tower::{Service, ServiceExt};
 
 pub use config::ServerConfig;
@@ -116,14 +117,27 @@ impl Server {
         S: Clone + Send + 'static,
         S::Future: Send,
     {
+        let deadline = self.config.drain_deadline;
+        let shutdown = self.shutdown.clone();
+        // On a worker, beside the connections: the thread that waits here would have to wake one for each of them.
+        let accepting = AbortOnDropHandle::new(tokio::spawn(self.accept_all(service)));
+        end.await;
+        accepting.abort();
+        // It ends by being cut off, and with it the listener.
+        let _ = accepting.await;
+        shutdown.drain(deadline).await;
+    }
+
+    async fn accept_all<S>(self, service: S)
+    where
+        S: Service<Request<Incoming>, Response = Response<Body>, Error = Infallible>,
+        S: Clone + Send + 'static,
+        S::Future: Send,
+    {
         let Self { listener, config, shutdown } = self;
         let places = Arc::new(Semaphore::new(config.connection_limit));
-        let mut end = pin!(end);
         loop {
-            let (stream, peer) = tokio::select! {
-                accepted = accept(&listener) => accepted,
-                () = &mut end => break,
-            };
+            let (stream, peer) = accept(&listener).await;
             match Arc::clone(&places).try_acquire_owned() {
                 Ok(permit) => {
                     let place = Place { _permit: Arc::new(permit) };
@@ -132,8 +146,6 @@ impl Server {
                 Err(_) => refuse(&stream),
             }
         }
-        drop(listener);
-        shutdown.drain(config.drain_deadline).await;
     }
 }
 

@@ -5,6 +5,7 @@ mod wire;
 use std::fmt;
 use std::io;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, Waker, ready};
 
 use bytes::Bytes;
@@ -27,7 +28,7 @@ use crate::SocketConfig;
 pub(crate) struct ServerSocket {
     phase: Phase,
     outbound: Outbound,
-    config: SocketConfig,
+    config: Arc<SocketConfig>,
     keepalive: Keepalive,
     /// When we give up on a peer that does not answer our close.
     give_up: Option<Pin<Box<Sleep>>>,
@@ -73,7 +74,7 @@ impl Conversation {
 }
 
 impl ServerSocket {
-    pub(crate) fn new(upgrade: OnUpgrade, outbound: Outbound, config: SocketConfig) -> Self {
+    pub(crate) fn new(upgrade: OnUpgrade, outbound: Outbound, config: Arc<SocketConfig>) -> Self {
         let limits = WebSocketConfig::default()
             .read_buffer_size(config.read_buffer)
             .write_buffer_size(0)

@@ -21,8 +21,8 @@ thread_local! {
 
 pub(super) struct Wire {
     reader: Box<dyn AsyncRead + Send + Unpin>,
-    /// What was read and not yet taken.
-    rest: Bytes,
+    /// What was read and not yet taken; in a box, since there seldom is any.
+    rest: Option<Box<Bytes>>,
     writer: ProtocolWriter,
 }
 
@@ -32,9 +32,7 @@ impl Wire {
         early: Bytes,
         writer: ProtocolWriter,
     ) -> Self {
-        // An empty slice would keep the buffer alive from which the request was read.
-        let rest = if early.is_empty() { Bytes::new() } else { early };
-        Self { reader, rest, writer }
+        Self { reader, rest: boxed(early), writer }
     }
 
     /// Only what comes from now on is read.
@@ -48,25 +46,29 @@ impl Wire {
     }
 
     fn poll_read(&mut self, cx: &mut Context<'_>, wanted: &mut [u8]) -> Poll<io::Result<usize>> {
-        if self.rest.is_empty() {
+        let Some(rest) = &mut self.rest else {
             let reader = Pin::new(&mut self.reader);
             return SHARED.with_borrow_mut(|shared| {
                 let mut buffer = ReadBuf::new(shared);
                 ready!(reader.poll_read(cx, &mut buffer))?;
                 let (taken, rest) = buffer.filled().split_at(wanted.len().min(buffer.filled().len()));
                 wanted[..taken.len()].copy_from_slice(taken);
-                self.rest = Bytes::copy_from_slice(rest);
+                self.rest = (!rest.is_empty()).then(|| Box::new(Bytes::copy_from_slice(rest)));
                 Poll::Ready(Ok(taken.len()))
             });
-        }
-        let taken = wanted.len().min(self.rest.len());
-        self.rest.copy_to_slice(&mut wanted[..taken]);
-        if self.rest.is_empty() {
-            // An empty slice of it would keep the whole alive.
-            self.rest = Bytes::new();
+        };
+        let taken = wanted.len().min(rest.len());
+        rest.copy_to_slice(&mut wanted[..taken]);
+        if rest.is_empty() {
+            self.rest = None;
         }
         Poll::Ready(Ok(taken))
     }
+}
+
+/// An empty slice is none, since it would keep the buffer alive from which the request was read.
+fn boxed(early: Bytes) -> Option<Box<Bytes>> {
+    (!early.is_empty()).then(|| Box::new(early))
 }
 
 /// A [`Wire`] as tungstenite takes it.
@@ -120,6 +122,6 @@ mod tests {
             read.extend_from_slice(&wanted[..count]);
         }
         assert_eq!(read, [b"early", &sent[..]].concat());
-        assert!(wire.rest.is_empty());
+        assert!(wire.rest.is_none());
     }
 }
