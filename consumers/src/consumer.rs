@@ -5,7 +5,7 @@ use channel_layer::{LayerError, Message, Missed};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::{ChannelLayers, CloseCode, Context, Event, Frame, FromFrame, Result};
+use crate::{ChannelLayers, CloseCode, Context, Event, Frame, FromFrame, Result, SlowReader};
 
 /// The server's side of one WebSocket.
 ///
@@ -51,6 +51,9 @@ pub trait WebsocketConsumer: Send + 'static {
     /// The alias of the channel layer that it uses.
     const LAYER: &'static str = ChannelLayers::DEFAULT;
 
+    /// What becomes of its sockets whose clients read too slowly.
+    const SLOW_READER: SlowReader = SlowReader::Close;
+
     /// The client asks for a socket. By default it gets one; a refusal is a [`Denial`](crate::Denial) as an error.
     fn connect(&mut self, ctx: &mut Context) -> impl Future<Output = Result> + Send {
         async { ctx.accept().await }
@@ -91,6 +94,7 @@ pub trait WebsocketConsumer: Send + 'static {
 /// traits cannot drift apart.
 #[async_trait]
 pub(crate) trait AnyConsumer: Send {
+    fn slow_reader(&self) -> SlowReader;
     async fn connect(&mut self, ctx: &mut Context) -> Result;
     async fn receive(&mut self, ctx: &mut Context, frame: Frame) -> Result;
     async fn event(&mut self, ctx: &mut Context, message: Message) -> Result;
@@ -101,6 +105,10 @@ pub(crate) trait AnyConsumer: Send {
 
 #[async_trait]
 impl<C: WebsocketConsumer> AnyConsumer for C {
+    fn slow_reader(&self) -> SlowReader {
+        C::SLOW_READER
+    }
+
     async fn connect(&mut self, ctx: &mut Context) -> Result {
         WebsocketConsumer::connect(self, ctx).await
     }

@@ -14,6 +14,7 @@ use futures_util::future::BoxFuture;
 use crate::consumer::AnyConsumer;
 use crate::context::Heard;
 use crate::io::{Io, Signal};
+use crate::slow_reader::{COUNTERS, count};
 use crate::transport::Socket;
 use crate::{Close, CloseCode, Context, Error, Frame, Result, Shutdown};
 
@@ -76,6 +77,7 @@ impl Driver {
         socket: Box<dyn Socket>,
         shutdown: &Shutdown,
     ) -> Self {
+        context.outbound().set_slow_reader(consumer.slow_reader());
         let io = Io::new(socket, context.outbound().clone(), shutdown, context.stream().is_some());
         Self { consumer, context, io, is_layer_first: false }
     }
@@ -129,6 +131,7 @@ impl Driver {
             Came::Signal(Signal::Draining) => Input::End(End::Own(CloseCode::RESTART.into())),
             Came::Signal(Signal::Stalled) => {
                 tracing::info!("a client reads too slowly: its socket is closed with 1013");
+                count(&COUNTERS.closed, 1);
                 Input::End(End::Own(Close::new(CloseCode::TRY_AGAIN, "too slow")))
             }
             Came::Heard(Heard::Delivery(Delivery::Message(message))) => Input::Message(message),

@@ -123,7 +123,7 @@ impl Io {
             // It was given up, and stays so even when the client reads again: nothing can be sent any more.
             return;
         }
-        let Some(since) = self.outbound.full_since() else {
+        let Some(since) = self.outbound.stalled_since() else {
             self.stall = None;
             return;
         };

@@ -83,6 +83,7 @@ mod outbound;
 mod relay;
 mod scope;
 mod shutdown;
+mod slow_reader;
 mod transport;
 
 pub use application::{Application, Opened, application};
@@ -101,5 +102,6 @@ pub use layers::ChannelLayers;
 pub use outbound::{Outbound, ProtocolWriter, UNSENT_BYTES, UNSENT_FRAMES, UNSENT_KEYS};
 pub use scope::Scope;
 pub use shutdown::Shutdown;
+pub use slow_reader::{SlowReader, SlowReaders, slow_readers};
 pub use transport::{Acceptance, Handshake, Inbound, Socket, Transport};
 pub use tungstenite::{Bytes, Utf8Bytes};

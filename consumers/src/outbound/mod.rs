@@ -15,6 +15,8 @@ use tokio::io::AsyncWrite;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
+use crate::SlowReader;
+use crate::slow_reader::{COUNTERS, count};
 use queue::{Counts, Queue};
 pub(crate) use queue::{FrameKey, LatestFrame};
 
@@ -33,9 +35,8 @@ const PIECES_PER_WRITE: usize = 32;
 
 /// The outbound queue of one socket; clones are handles to the same queue.
 ///
-/// It counts as full with [`UNSENT_FRAMES`] or [`UNSENT_BYTES`] unsent. A consumer's own send then waits; a relayed
-/// frame is missed, counted and told to the consumer; and a socket that stays full for 10 seconds is closed with
-/// 1013.
+/// It counts as full with [`UNSENT_FRAMES`] or [`UNSENT_BYTES`] unsent. A consumer's own send then waits; relayed
+/// frames are missed, counted and told to the consumer, and what else happens is said by its [`SlowReader`].
 ///
 /// Frames of which only the latest of each key is wanted never make a socket full: they have limits of their own,
 /// [`UNSENT_KEYS`] and again [`UNSENT_BYTES`], beyond which they are missed. So a client that takes nothing for a while
@@ -64,6 +65,7 @@ struct State {
     full_since: Option<Instant>,
     missed: Option<Missed>,
     phase: Phase,
+    slow_reader: SlowReader,
 }
 
 #[derive(Default, Clone, Copy, PartialEq, Eq)]
@@ -120,23 +122,10 @@ impl Outbound {
         if state.phase != Phase::Open {
             return false;
         }
-        if state.full_since.is_some() {
-            state.miss(Missed::Count(frames as u64));
-            return true;
-        }
-        if let Some(held) = &mut state.held {
-            // Like the backlog, it takes the piece that fills it whole.
-            if held.is_full() {
-                state.miss(Missed::Count(frames as u64));
-            } else {
-                held.push(wire.clone(), frames);
-            }
-            return true;
-        }
-        if state.backlog.is_empty() {
+        if state.held.is_none() && state.backlog.is_empty() {
             state.write_through(wire, frames, &self.0.room);
         } else {
-            state.append(wire.clone(), frames);
+            state.queue_relayed(wire.clone(), frames);
         }
         true
     }
@@ -219,15 +208,28 @@ impl Outbound {
         for piece in held.into_pieces() {
             match piece.counts {
                 Counts::Frames(frames) => state.append(piece.bytes, frames),
+                Counts::Relayed(frames) => state.backlog.push_relayed(piece.bytes, frames),
                 Counts::Latest(key) => missed += usize::from(!state.backlog.put_latest(&key, &piece.bytes)),
             }
         }
         state.miss_latest(missed);
+        state.watch();
     }
 
     /// Since when the socket has been full.
     pub(crate) fn full_since(&self) -> Option<Instant> {
         self.0.state.lock().full_since
+    }
+
+    /// Since when it has been full, when that ends the socket.
+    pub(crate) fn stalled_since(&self) -> Option<Instant> {
+        let state = self.0.state.lock();
+        state.full_since.filter(|_| state.slow_reader == SlowReader::Close)
+    }
+
+    /// Chooses what becomes of it when it is full.
+    pub(crate) fn set_slow_reader(&self, slow_reader: SlowReader) {
+        self.0.state.lock().slow_reader = slow_reader;
     }
 
     /// Waits until there may be room again.
@@ -304,6 +306,30 @@ impl Outbound {
 impl State {
     fn append(&mut self, bytes: Bytes, frames: usize) {
         self.backlog.push(bytes, frames);
+        self.watch();
+    }
+
+    /// Queues relayed frames behind what was kept back, or else behind the backlog, if there is room or can be made.
+    fn queue_relayed(&mut self, bytes: Bytes, frames: usize) {
+        let drops_oldest = self.slow_reader == SlowReader::DropOldest;
+        let queue = self.held.as_deref_mut().unwrap_or(&mut self.backlog);
+        let dropped = if drops_oldest { queue.drop_oldest() } else { 0 };
+        // Like any queue here, it takes the piece that fills it whole.
+        let has_room = !queue.is_full();
+        if has_room {
+            queue.push_relayed(bytes, frames);
+        }
+        count(&COUNTERS.oldest, dropped);
+        let refused = if has_room { 0 } else { frames };
+        count(&COUNTERS.newest, refused);
+        if dropped + refused > 0 {
+            self.miss(Missed::Count((dropped + refused) as u64));
+        }
+        self.watch();
+    }
+
+    /// Notes since when there has been no room.
+    fn watch(&mut self) {
         if self.backlog.is_full() && self.full_since.is_none() {
             self.full_since = Some(Instant::now());
             // The task watches how long this lasts.
@@ -367,8 +393,9 @@ impl State {
         if written == wire.len() && self.writer.as_mut().is_some_and(is_flushed) {
             return;
         }
-        self.append(wire.clone(), frames);
+        self.backlog.push_relayed(wire.clone(), frames);
         self.backlog.advance(written);
+        self.watch();
         self.wake();
     }
 
@@ -407,7 +434,8 @@ impl State {
     }
 
     fn abandon(&mut self, room: &Notify) {
-        *self = Self { phase: Phase::Gone, missed: self.missed, task: self.task.take(), ..Self::default() };
+        let Self { missed, task, slow_reader, .. } = std::mem::take(self);
+        *self = Self { phase: Phase::Gone, missed, task, slow_reader, ..Self::default() };
         room.notify_waiters();
     }
 }

@@ -7,6 +7,8 @@ use std::sync::Arc;
 
 use bytes::{Buf, Bytes};
 
+use crate::slow_reader::{COUNTERS, count};
+
 use super::{UNSENT_BYTES, UNSENT_FRAMES, UNSENT_KEYS};
 
 /// What makes two frames the same thing at different times: the relay that they come from, and what it calls them.
@@ -33,14 +35,10 @@ pub(super) struct Piece {
 pub(super) enum Counts {
     /// So many frames, towards the limits of the socket.
     Frames(usize),
+    /// The same, of a relay: newer ones may push them out.
+    Relayed(usize),
     /// One frame, towards limits of its own: where there is one of each thing at most, the socket is not full.
     Latest(Arc<FrameKey>),
-}
-
-impl Piece {
-    pub(super) fn frames(bytes: Bytes, frames: usize) -> Self {
-        Self { bytes, counts: Counts::Frames(frames) }
-    }
 }
 
 #[derive(Default)]
@@ -91,9 +89,37 @@ impl Queue {
     }
 
     pub(super) fn push(&mut self, bytes: Bytes, frames: usize) {
+        self.push_counted(bytes, frames, Counts::Frames(frames));
+    }
+
+    pub(super) fn push_relayed(&mut self, bytes: Bytes, frames: usize) {
+        self.push_counted(bytes, frames, Counts::Relayed(frames));
+    }
+
+    fn push_counted(&mut self, bytes: Bytes, frames: usize, counts: Counts) {
         self.frames += frames;
         self.bytes += bytes.len();
-        self.pieces.push_back(Piece::frames(bytes, frames));
+        self.pieces.push_back(Piece { bytes, counts });
+    }
+
+    /// Makes room by dropping the oldest relayed frames that have not begun to leave; how many.
+    pub(super) fn drop_oldest(&mut self) -> usize {
+        let mut dropped = 0;
+        let mut place = usize::from(self.is_front_started);
+        while self.is_full() && place < self.pieces.len() {
+            let Counts::Relayed(frames) = self.pieces[place].counts else {
+                place += 1;
+                continue;
+            };
+            let piece = self.pieces.remove(place);
+            self.bytes -= piece.map_or(0, |piece| piece.bytes.len());
+            self.frames -= frames;
+            dropped += frames;
+            if let Some(latest) = &mut self.latest {
+                latest.close_gap(place);
+            }
+        }
+        dropped
     }
 
     /// Queues what is left of a frame that has begun to leave; nothing may stand before it.
@@ -118,6 +144,7 @@ impl Queue {
         if let Some(older) = older {
             older.bytes = wire.clone();
             latest.superseded += 1;
+            count(&COUNTERS.superseded, 1);
         } else {
             latest.places.insert(Arc::clone(key), latest.departed + self.pieces.len());
             latest.frames += 1;
@@ -164,7 +191,7 @@ impl Queue {
     /// The first piece has left.
     fn depart(&mut self) {
         let Some(piece) = self.pieces.pop_front() else { return };
-        if let Counts::Frames(frames) = piece.counts {
+        if let Counts::Frames(frames) | Counts::Relayed(frames) = piece.counts {
             self.frames -= frames;
         }
         if let Some(latest) = &mut self.latest {
@@ -199,6 +226,12 @@ impl Queue {
 }
 
 impl Latest {
+    /// The piece at this place, counted from the front, is gone.
+    fn close_gap(&mut self, place: usize) {
+        let gone = self.departed + place;
+        self.places.values_mut().filter(|place| **place > gone).for_each(|place| *place -= 1);
+    }
+
     /// The first piece has left, which counted so.
     fn depart(&mut self, counts: &Counts) {
         if let Counts::Latest(key) = counts {

@@ -3,9 +3,12 @@
 use std::time::Duration;
 
 use consumers::testing::WebsocketCommunicator;
-use consumers::{ChannelLayer, ChannelLayers, Demultiplexer, InMemoryLayer, UNSENT_FRAMES, UNSENT_KEYS};
+use consumers::{
+    ChannelLayer, ChannelLayers, Context, Demultiplexer, Frame, InMemoryLayer, Missed, NoEvents, Result,
+    SlowReader, UNSENT_FRAMES, UNSENT_KEYS, WebsocketConsumer, application, slow_readers,
+};
 
-use crate::support::{Probe, Talk, group, kilobyte, message, settled};
+use crate::support::{Probe, Talk, bare, group, kilobyte, message, settled};
 
 /// Some 63 of these events fill the pipe, and 256 more the queue.
 async fn flood(layer: &InMemoryLayer, count: usize) {
@@ -251,4 +254,63 @@ async fn a_stream_keeps_the_latest_once_the_queue_of_the_socket_is_full() {
     assert_eq!(latest, [996, 997, 998, 999]);
     assert!(heard.is_sorted());
     assert_eq!(probe.log.of("missed").len(), 0);
+}
+
+/// Relays the room by the choice of one who wants what is newest, or what comes first.
+struct Patient<const OLDEST: bool>;
+
+impl<const OLDEST: bool> WebsocketConsumer for Patient<OLDEST> {
+    type Incoming = Frame;
+    type Event = NoEvents;
+    const SLOW_READER: SlowReader = if OLDEST { SlowReader::DropOldest } else { SlowReader::DropNewest };
+
+    async fn connect(&mut self, ctx: &mut Context) -> Result {
+        ctx.relay(&group("room"), bare).await?;
+        ctx.accept().await
+    }
+
+    async fn receive(&mut self, ctx: &mut Context, frame: Frame) -> Result {
+        ctx.send(frame).await
+    }
+
+    async fn missed(&mut self, ctx: &mut Context, missed: Missed) -> Result {
+        ctx.send(Frame::text(format!("missed {missed}"))).await
+    }
+}
+
+/// What a client hears that slept for a minute while a thousand events came, and how many it is told to have missed.
+async fn after_a_minute<const OLDEST: bool>() -> (Vec<usize>, usize) {
+    let layer = InMemoryLayer::default();
+    let app = application(|_| Ok(Patient::<OLDEST>));
+    let mut client = WebsocketCommunicator::new(app, "/").layers(layer.clone());
+    client.connect().await.unwrap();
+    flood(&layer, 1000).await;
+    // Its server pings it all the while, but a communicator needs no pongs.
+    seconds(60.0).await;
+    let (mut heard, mut missed) = (Vec::new(), 0);
+    while !client.receive_nothing().await {
+        let text = client.hear().await;
+        match text.strip_prefix("missed ") {
+            Some(count) => missed += count.parse::<usize>().unwrap(),
+            None => heard.push(text.trim().parse().unwrap()),
+        }
+    }
+    client.tell("still here").await;
+    assert_eq!(client.hear().await, "still here");
+    (heard, missed)
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_drops_the_newest_or_the_oldest_is_told_and_lives() {
+    let before = slow_readers();
+    let (heard, missed) = after_a_minute::<false>().await;
+    assert_eq!(heard, (0..heard.len()).collect::<Vec<_>>(), "what came first, without a gap");
+    assert_eq!(heard.len() + missed, 1000);
+    assert!(slow_readers().newest - before.newest >= missed as u64);
+
+    let (heard, missed) = after_a_minute::<true>().await;
+    assert_eq!(heard.len() + missed, 1000);
+    assert!(heard.is_sorted(), "in order");
+    assert_eq!(heard[heard.len() - 250..], (750..1000).collect::<Vec<_>>(), "what is newest");
+    assert!(slow_readers().oldest - before.oldest >= missed as u64);
 }

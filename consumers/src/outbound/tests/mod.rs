@@ -1,6 +1,7 @@
 //! The order, the limits and the losses of the outbound queue, against a pipe that takes only so much.
 
 mod latest;
+mod slow_reader;
 
 use std::time::Duration;
 

@@ -1,0 +1,90 @@
+//! What a full queue drops, by whose choice.
+
+use super::*;
+
+/// Passes on frames 0 to `count` of 4 digits each to a socket that takes nothing, and reads what is left.
+async fn left_of(slow_reader: SlowReader, count: usize) -> (Vec<usize>, Option<Missed>, Outbound) {
+    let (outbound, mut reader) = pipe(3);
+    outbound.set_slow_reader(slow_reader);
+    flush(&outbound).await;
+    for n in 0..count {
+        assert!(outbound.pass_on(&wire(&format!("{n:04}")), 1));
+    }
+    let missed = outbound.take_missed();
+    let left = all(&outbound, &mut reader).await;
+    let text = |bytes: &[u8]| String::from_utf8(bytes[2..].to_vec()).unwrap();
+    (left.chunks(6).map(|bytes| text(bytes).parse().unwrap()).collect(), missed, outbound)
+}
+
+/// All that is queued, as the socket takes it.
+async fn all(outbound: &Outbound, reader: &mut DuplexStream) -> Vec<u8> {
+    let mut left = Vec::new();
+    let mut buffer = [0; 64];
+    loop {
+        flush(outbound).await;
+        match tokio::time::timeout(Duration::from_millis(1), reader.read(&mut buffer)).await {
+            Ok(count) => left.extend_from_slice(&buffer[..count.unwrap()]),
+            Err(_) => return left,
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_newest_or_the_oldest_are_dropped_and_counted() {
+    let total = UNSENT_FRAMES + 44;
+    let newest: Vec<usize> = (0..UNSENT_FRAMES).collect();
+    // The first frame has begun to leave, so it leaves.
+    let oldest: Vec<usize> = std::iter::once(0).chain(total + 1 - UNSENT_FRAMES..total).collect();
+    for (slow_reader, expected) in
+        [(SlowReader::Close, &newest), (SlowReader::DropNewest, &newest), (SlowReader::DropOldest, &oldest)]
+    {
+        let before = crate::slow_readers();
+        let (left, missed, _outbound) = left_of(slow_reader, total).await;
+        assert_eq!((&left, missed), (expected, Some(Missed::Count(44))), "{slow_reader:?}");
+        let after = crate::slow_readers();
+        let counted = (after.newest - before.newest, after.oldest - before.oldest);
+        // Tests beside this one count, too.
+        let drops_oldest = slow_reader == SlowReader::DropOldest;
+        assert!(if drops_oldest { counted.1 >= 44 } else { counted.0 >= 44 }, "{slow_reader:?}: {counted:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn only_one_of_the_choices_ends_a_socket_that_stays_full() {
+    for (slow_reader, ends) in
+        [(SlowReader::Close, true), (SlowReader::DropNewest, false), (SlowReader::DropOldest, false)]
+    {
+        let (outbound, _reader) = pipe(3);
+        outbound.set_slow_reader(slow_reader);
+        flush(&outbound).await;
+        for n in 0..=UNSENT_FRAMES {
+            outbound.pass_on(&wire(&n.to_string()), 1);
+        }
+        assert!(outbound.full_since().is_some());
+        assert_eq!(outbound.stalled_since().is_some(), ends, "{slow_reader:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_not_relayed_is_not_pushed_out() {
+    let (outbound, mut reader) = pipe(3);
+    outbound.set_slow_reader(SlowReader::DropOldest);
+    flush(&outbound).await;
+    outbound.push(&wire("own 1")).unwrap();
+    let key = Arc::new(FrameKey { relay: 0, text: "a".to_owned() });
+    let latest = |text: &str| LatestFrame { key: Arc::clone(&key), wire: wire(text) };
+    for n in 0..UNSENT_FRAMES - 1 {
+        outbound.pass_on(&wire(&format!("{n:04}")), 1);
+    }
+    outbound.pass_on_latest(&wire("old key"), &[latest("old key")]);
+    outbound.push_protocol(b"pong");
+    outbound.pass_on(&wire("newest"), 1);
+    // Frames have left the places before it, and still the newer one of its key finds it.
+    outbound.pass_on_latest(&wire("new key"), &[latest("new key")]);
+    assert_eq!(outbound.take_missed(), Some(Missed::Count(1)));
+    let relayed: Vec<u8> = (1..UNSENT_FRAMES - 1).flat_map(|n| wire(&format!("{n:04}"))).collect();
+    let expected = [&wire("own 1")[..], &relayed, &wire("new key"), b"pong", &wire("newest")].concat();
+    let left =
+        tokio::join!(read(&mut reader, expected.len()), std::future::poll_fn(|cx| outbound.poll_flush(cx))).0;
+    assert_eq!(left, expected);
+}
