@@ -1,5 +1,7 @@
-//! The programs of this crate, on one real Redis: two fan-out servers are one server, and what needs Python.
+//! The programs of this crate, on one real Redis: two fan-out servers are one server, and what needs Python; and
+//! what the load generator finds.
 
+mod load;
 #[cfg(test)]
 mod python;
 #[path = "../../../channel-layer/tests/it/redis_server.rs"]

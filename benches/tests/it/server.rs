@@ -36,12 +36,25 @@ impl Server {
         })
     }
 
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Opens a socket as soon as the server listens.
     pub(crate) async fn open(&self) -> Socket {
+        self.open_at("/").await
+    }
+
+    /// The same at another path.
+    pub(crate) async fn open_at(&self, path: &str) -> Socket {
         let deadline = Instant::now() + PATIENCE;
         loop {
             if let Ok(stream) = TcpStream::connect(self.address).await {
-                let opened = client_async(format!("ws://{}/", self.address), stream).await;
+                let opened = client_async(format!("ws://{}{path}", self.address), stream).await;
                 return opened.expect("the server takes sockets").0;
             }
             assert!(Instant::now() < deadline, "nobody listens on {}", self.address);
