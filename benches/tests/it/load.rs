@@ -62,3 +62,16 @@ async fn everything_comes_from_the_yardsticks() {
     let upgrade = start(env!("CARGO_BIN_EXE_bare"), &["--what", "upgrade"]);
     assert_eq!(load(&upgrade, "idle", &["--subs", "30"]).await["closed"], 0);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_reconnects_or_sleeps_loses_nothing_untold() {
+    let site = start(env!("CARGO_BIN_EXE_site"), &[]);
+    for workload in ["churn", "slow", "soak"] {
+        let arguments =
+            ["--subs", "20", "--rate", "100", "--seconds", "2", "--slow-for", "1", "--sample", "1"];
+        let report = load(&site, workload, &arguments).await;
+        assert_eq!(report.get("untold"), None, "{report}");
+        assert_eq!(report["out_of_order"], 0, "{report}");
+        assert!(report["delivered"].as_u64() > Some(1000), "{report}");
+    }
+}

@@ -30,6 +30,8 @@ pub(crate) struct Fleet {
     /// How many were ever opened.
     opened: u64,
     scratch: Vec<u8>,
+    /// Places of which nothing is read.
+    silent: Vec<bool>,
 }
 
 impl Fleet {
@@ -43,6 +45,7 @@ impl Fleet {
             connections: Vec::new(),
             opened: 0,
             scratch: vec![0; SCRATCH],
+            silent: Vec::new(),
         })
     }
 
@@ -56,6 +59,7 @@ impl Fleet {
             for path in batch {
                 let connection = self.connect(self.connections.len(), path)?;
                 self.connections.push(connection);
+                self.silent.push(false);
             }
             self.await_handshakes(from)?;
         }
@@ -87,6 +91,13 @@ impl Fleet {
                 return Err(refused.into());
             }
         }
+        Ok(())
+    }
+
+    /// Closes a connection and opens another in its place. The server's answer is told by [`Fleet::pump`].
+    pub(crate) fn reopen(&mut self, place: Place, path: &str) -> Result<(), Failure> {
+        self.connections[place] = self.connect(place, path)?;
+        self.silent[place] = false;
         Ok(())
     }
 
@@ -123,11 +134,19 @@ impl Fleet {
             if event.is_writable() {
                 connection.flush();
             }
-            if event.is_readable() {
+            if event.is_readable() && !self.silent[place] {
                 connection.read(&mut self.scratch, &self.pong, |heard| tell(place, heard));
             }
         }
         Ok(())
+    }
+
+    /// Stops reading from a connection, or reads again, at once what has come meanwhile.
+    pub(crate) fn silence(&mut self, place: Place, silent: bool, mut tell: impl FnMut(Place, Heard<'_>)) {
+        self.silent[place] = silent;
+        if !silent {
+            self.connections[place].read(&mut self.scratch, &self.pong, |heard| tell(place, heard));
+        }
     }
 
     /// Sends bytes that are whole frames.

@@ -25,6 +25,18 @@ impl Latencies {
         self.longest = self.longest.max(nanos);
     }
 
+    /// Adds what others have noted.
+    pub(crate) fn add(&mut self, other: &Self) {
+        self.counts.iter_mut().zip(&other.counts).for_each(|(mine, more)| *mine += more);
+        self.total += other.total;
+        self.longest = self.longest.max(other.longest);
+    }
+
+    pub(crate) fn clear(&mut self) {
+        self.counts.fill(0);
+        (self.total, self.longest) = (0, 0);
+    }
+
     /// The latency that so many percent do not exceed, when there is any.
     pub(crate) fn percentile(&self, percent: u64) -> Option<Duration> {
         let wanted = (self.total * percent).div_ceil(100).max(1);
@@ -79,11 +91,15 @@ mod tests {
     }
 
     #[test]
-    fn percentiles_are_those_of_all_that_was_noted() {
-        let mut all = Latencies::new();
+    fn percentiles_are_those_of_all_that_was_added() {
+        let (mut all, mut more) = (Latencies::new(), Latencies::new());
         assert_eq!((all.percentile(50), all.longest()), (None, None));
-        (1..=100).for_each(|nanos| all.note(nanos));
+        (1..=50).for_each(|nanos| all.note(nanos));
+        (51..=100).for_each(|nanos| more.note(nanos));
+        all.add(&more);
         let [half, most] = [50, 99].map(|percent| all.percentile(percent).unwrap().as_nanos());
         assert_eq!((half, most, all.longest().unwrap().as_nanos()), (50, 99, 100));
+        all.clear();
+        assert_eq!(all.percentile(50), None);
     }
 }

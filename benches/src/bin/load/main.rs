@@ -8,13 +8,17 @@ mod connection;
 mod echo;
 mod fan_out;
 mod fleet;
+mod gaps;
 mod groups;
 mod idle;
 mod latencies;
+mod live;
 mod message;
 mod meter;
 mod options;
+mod pace;
 mod process;
+mod publisher;
 mod report;
 
 use std::error::Error;
@@ -43,6 +47,9 @@ fn main() -> ExitCode {
         Workload::Echo(options) => echo::run(options, tell),
         Workload::Groups(options) => groups::run(options, tell),
         Workload::Idle(options) => idle::run(options, tell),
+        Workload::Churn(options) => live::run(options, options.or(10, 0), tell),
+        Workload::Slow(options) => live::run(options, options.or(0, 10), tell),
+        Workload::Soak(options) => live::run(options, options.or(10, 1), tell),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -66,6 +66,11 @@ impl Writer {
         u64::try_from(self.start.elapsed().as_nanos()).unwrap_or(u64::MAX)
     }
 
+    /// The number of the newest message.
+    pub(crate) fn newest(&self) -> u64 {
+        self.numbered
+    }
+
     /// Writes the next message, sent now.
     pub(crate) fn write(&mut self, out: &mut Vec<u8>) {
         self.numbered += 1;
@@ -109,6 +114,7 @@ mod tests {
         for greeting in [&b""[..], b"@", br#"0{"sid":"lv_VI97HAXpY6yYWAAAC","upgrades":[]}"#, &[b'x'; 500]] {
             assert_eq!(Message::find(greeting), None);
         }
+        assert_eq!(Writer::new(0, "%P%").newest(), 0);
         let broken = Message::find(b"@@").unwrap();
         assert_eq!((broken.sent(), broken.number()), (0, 0));
     }

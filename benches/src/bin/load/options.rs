@@ -7,6 +7,7 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::Failure;
 use crate::connection::TextPong;
+use crate::pace::Pace;
 
 /// Drives a WebSocket server and tells what it cost.
 #[derive(Debug, Parser)]
@@ -26,6 +27,12 @@ pub(crate) enum Workload {
     Groups(Groups),
     /// Connections that do nothing: their memory, and what accepting them costs.
     Idle(Idle),
+    /// A publisher that keeps its pace while a share of the subscribers reconnects each second.
+    Churn(Live),
+    /// A publisher that keeps its pace while a share of the subscribers does not read.
+    Slow(Live),
+    /// Both, for long: samples of memory and latency go to the standard error.
+    Soak(Live),
 }
 
 impl Workload {
@@ -35,6 +42,9 @@ impl Workload {
             Self::Echo(_) => "echo",
             Self::Groups(_) => "groups",
             Self::Idle(_) => "idle",
+            Self::Churn(_) => "churn",
+            Self::Slow(_) => "slow",
+            Self::Soak(_) => "soak",
         }
     }
 
@@ -43,7 +53,10 @@ impl Workload {
             Self::FanOut(FanOut { target, .. })
             | Self::Echo(Echo { target, .. })
             | Self::Groups(Groups { target, .. })
-            | Self::Idle(Idle { target, .. }) => target,
+            | Self::Idle(Idle { target, .. })
+            | Self::Churn(Live { target, .. })
+            | Self::Slow(Live { target, .. })
+            | Self::Soak(Live { target, .. }) => target,
         }
     }
 }
@@ -122,17 +135,6 @@ pub(crate) struct FanOut {
     pub(crate) subs: usize,
 }
 
-/// When the next message goes.
-#[derive(Debug, Clone, Args)]
-pub(crate) struct Pace {
-    /// How many messages may be on their way.
-    #[arg(long, default_value_t = 1)]
-    pub(crate) window: u64,
-    /// Messages a second, instead of a window.
-    #[arg(long, conflicts_with = "window")]
-    pub(crate) rate: Option<u64>,
-}
-
 #[derive(Debug, Args)]
 pub(crate) struct Echo {
     #[command(flatten)]
@@ -177,6 +179,50 @@ pub(crate) struct Idle {
     /// How many connections there are.
     #[arg(long, default_value_t = 5000)]
     pub(crate) subs: usize,
+}
+
+/// A workload that lasts for a time. The shares are those of the named workloads unless they are given.
+#[derive(Debug, Args)]
+pub(crate) struct Live {
+    #[command(flatten)]
+    pub(crate) target: Target,
+    /// Bytes of a message, at least 44.
+    #[arg(long, default_value_t = 128)]
+    pub(crate) payload: usize,
+    /// The text frame that carries a message, which stands for %P%.
+    #[arg(long, default_value = "%P%")]
+    pub(crate) publish: String,
+    /// The path of every connection.
+    #[arg(long, default_value = "/")]
+    pub(crate) path: String,
+    /// How many connections listen.
+    #[arg(long, default_value_t = 1000)]
+    pub(crate) subs: usize,
+    /// Messages a second.
+    #[arg(long, default_value_t = 50)]
+    pub(crate) rate: u64,
+    /// How long it lasts.
+    #[arg(long, default_value_t = 20)]
+    pub(crate) seconds: u64,
+    /// Seconds between two samples.
+    #[arg(long, default_value_t = 10)]
+    pub(crate) sample: u64,
+    /// Percent of the subscribers that reconnect each second: 10 in churn and soak.
+    #[arg(long)]
+    pub(crate) churn: Option<u64>,
+    /// Percent of the subscribers that are slow: 10 in slow, 1 in soak.
+    #[arg(long)]
+    pub(crate) slow: Option<u64>,
+    /// Seconds for which a slow subscriber does not read, before it reads for one.
+    #[arg(long, default_value_t = 15)]
+    pub(crate) slow_for: u64,
+}
+
+impl Live {
+    /// Uses these shares where none were given.
+    pub(crate) fn or(&self, churn: u64, slow: u64) -> (u64, u64) {
+        (self.churn.unwrap_or(churn).min(100), self.slow.unwrap_or(slow).min(50))
+    }
 }
 
 #[cfg(test)]

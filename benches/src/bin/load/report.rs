@@ -41,6 +41,15 @@ pub(crate) struct Report {
     pub(crate) closed: usize,
     /// Messages that came before an earlier one, among the connections that are looked at.
     pub(crate) out_of_order: u64,
+    /// Connections that were closed and opened again by us.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub(crate) reconnected: u64,
+    /// Messages that a connection lost and was told of.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub(crate) told: u64,
+    /// Messages that a connection lost without a word.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub(crate) untold: u64,
 }
 
 impl Report {
@@ -74,6 +83,10 @@ impl Report {
     }
 }
 
+fn is_zero(count: &u64) -> bool {
+    *count == 0
+}
+
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:<14} {:<8} {:>6} connections", self.name, self.workload, self.connections)?;
@@ -98,7 +111,13 @@ impl fmt::Display for Report {
         if let Some(rss) = self.rss_mib {
             write!(f, "  {rss:.1} MiB")?;
         }
-        write!(f, "  closed {}  out of order {}", self.closed, self.out_of_order)
+        write!(f, "  closed {}  out of order {}", self.closed, self.out_of_order)?;
+        let counts =
+            [(self.reconnected, "reconnected"), (self.told, "told lost"), (self.untold, "lost untold")];
+        for (count, what) in counts.into_iter().filter(|(count, _)| *count > 0) {
+            write!(f, "  {what} {count}")?;
+        }
+        Ok(())
     }
 }
 

@@ -1,0 +1,99 @@
+//! What a connection should have got and did not: told by the server, or lost without a word.
+
+/// The numbers that a connection has got since it was opened. What was sent before its first is none of its business.
+#[derive(Debug, Default)]
+pub(crate) struct Gaps {
+    newest: Option<u64>,
+    lost: u64,
+    told: u64,
+    /// The server said that it does not know how many.
+    told_unknown: bool,
+}
+
+/// What lives of connections have come to.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Losses {
+    pub(crate) told: u64,
+    pub(crate) untold: u64,
+}
+
+impl Losses {
+    pub(crate) fn add(&mut self, other: Self) {
+        self.told += other.told;
+        self.untold += other.untold;
+    }
+}
+
+impl Gaps {
+    /// A message has come; whether in order.
+    pub(crate) fn note(&mut self, number: u64) -> bool {
+        let newest = self.newest.replace(number);
+        let Some(newest) = newest else { return true };
+        self.lost += number.saturating_sub(newest + 1);
+        if number <= newest {
+            self.newest = Some(newest);
+        }
+        number > newest
+    }
+
+    /// A text has come that is no message: `missed 5`, or `missed` and words, where the server does not know.
+    pub(crate) fn told(&mut self, text: &[u8]) {
+        let Some(count) = std::str::from_utf8(text).ok().and_then(|text| text.strip_prefix("missed ")) else {
+            return;
+        };
+        match count.parse::<u64>() {
+            Ok(count) => self.told += count,
+            Err(_) => self.told_unknown = true,
+        }
+    }
+
+    /// The connection has ended, or begins anew: what it has lost until then. A close is a word, so what would have come
+    /// after it is not lost.
+    pub(crate) fn settle(&mut self) -> Losses {
+        let Self { lost, told, told_unknown, .. } = std::mem::take(self);
+        let told = if told_unknown { lost } else { lost.min(told) };
+        Losses { told, untold: lost - told }
+    }
+
+    /// Whether a connection that has got something has got everything up to this number.
+    pub(crate) fn is_at(&self, number: u64) -> bool {
+        self.newest.is_none_or(|newest| newest >= number)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn after(numbers: &[u64]) -> Gaps {
+        let mut gaps = Gaps::default();
+        numbers.iter().for_each(|number| assert!(gaps.note(*number)));
+        gaps
+    }
+
+    #[test]
+    fn what_came_in_order_is_no_loss() {
+        assert_eq!(after(&[5, 6, 7]).settle(), Losses::default());
+        assert_eq!(Gaps::default().settle(), Losses::default());
+    }
+
+    #[test]
+    fn a_gap_is_untold_until_it_is_told() {
+        let mut gaps = after(&[5, 9]);
+        gaps.told(b"missed 2");
+        assert_eq!(gaps.settle(), Losses { told: 2, untold: 1 });
+        assert_eq!(gaps.settle(), Losses::default(), "a new life begins without losses");
+        let mut gaps = after(&[5, 9]);
+        gaps.told(b"missed an unknown number of");
+        gaps.told(b"hello");
+        assert_eq!(gaps.settle(), Losses { told: 3, untold: 0 });
+    }
+
+    #[test]
+    fn an_earlier_number_is_out_of_order_and_no_gap() {
+        let mut gaps = after(&[5, 6]);
+        assert!(!gaps.note(5));
+        assert!(gaps.is_at(6) && !gaps.is_at(7));
+        assert_eq!(gaps.settle(), Losses::default());
+    }
+}
