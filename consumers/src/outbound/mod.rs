@@ -2,6 +2,7 @@
 //! what relays pass on, and what the protocol itself says (pongs, closes).
 
 mod queue;
+mod writer;
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
@@ -12,6 +13,7 @@ use bytes::{Bytes, BytesMut};
 use channel_layer::Missed;
 use parking_lot::Mutex;
 use tokio::io::AsyncWrite;
+use tokio::net::tcp::OwnedWriteHalf;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
@@ -19,6 +21,7 @@ use crate::SlowReader;
 use crate::slow_reader::{COUNTERS, count};
 use queue::{Counts, Queue};
 pub(crate) use queue::{FrameKey, LatestFrame};
+use writer::Writer;
 
 /// The most frames that may be unsent before a socket counts as full.
 pub const UNSENT_FRAMES: usize = 256;
@@ -49,9 +52,6 @@ struct Shared {
     state: Mutex<State>,
     room: Notify,
 }
-
-/// A socket's writing half.
-type Writer = Box<dyn AsyncWrite + Send + Unpin>;
 
 #[derive(Default)]
 struct State {
@@ -94,9 +94,18 @@ impl Outbound {
 
     /// Gives the queue the socket's writing half.
     pub fn attach(&self, writer: impl AsyncWrite + Send + Unpin + 'static) {
+        self.attach_writer(Writer::Other(Box::new(writer)));
+    }
+
+    /// As [`attach`](Self::attach), for a plain TCP connection, to which it writes with less on the way.
+    pub fn attach_tcp(&self, writer: OwnedWriteHalf) {
+        self.attach_writer(Writer::Tcp(writer));
+    }
+
+    fn attach_writer(&self, writer: Writer) {
         let mut state = self.0.state.lock();
         if state.phase != Phase::Gone {
-            state.writer = Some(Box::new(writer));
+            state.writer = Some(writer);
             state.wake();
         }
     }
@@ -379,9 +388,7 @@ impl State {
     /// Writes frames before which nothing stands. Only what the socket does not take at once costs a place in the queue
     /// and wakes the connection's task, which then waits for the socket.
     fn write_through(&mut self, wire: &Bytes, frames: usize, room: &Notify) {
-        let mut nobody = Context::from_waker(Waker::noop());
-        let written = match self.writer.as_mut().map(|writer| Pin::new(writer).poll_write(&mut nobody, wire))
-        {
+        let written = match self.writer.as_mut().map(|writer| writer.write_now(wire)) {
             Some(Poll::Ready(Ok(written @ 1..))) => written,
             Some(Poll::Ready(Ok(_) | Err(_))) => {
                 self.abandon(room);
@@ -389,6 +396,7 @@ impl State {
             }
             Some(Poll::Pending) | None => 0,
         };
+        let mut nobody = Context::from_waker(Waker::noop());
         let is_flushed = |writer: &mut Writer| Pin::new(writer).poll_flush(&mut nobody).is_ready();
         if written == wire.len() && self.writer.as_mut().is_some_and(is_flushed) {
             return;

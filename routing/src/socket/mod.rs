@@ -293,7 +293,7 @@ fn split_tcp(
         tracing::debug!(%cause, "TCP_NODELAY could not be set: small frames may wait for one another");
     }
     let (reader, writer) = stream.into_split();
-    outbound.attach(writer);
+    outbound.attach_tcp(writer);
     (Box::new(reader), early)
 }
 
