@@ -1,9 +1,15 @@
 //! The project's checks, in the project's language: `cargo xtask test` runs everything, `cargo xtask tidy`
-//! prints what the house rules find.
+//! prints what the house rules find, `cargo xtask bench` measures us beside others.
 #![expect(clippy::print_stdout, reason = "a command line program talks to its user on stdout")]
 
+mod bench;
+mod cargo;
+mod environment;
+mod server;
+mod shell;
 mod test;
 mod tidy;
+mod tools;
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -20,6 +26,8 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Measure our server beside others, side by side in one run, and print a table for each workload.
+    Bench(bench::Selection),
     /// Check formatting, lints, docs, and run every test, the browser's included.
     Test(test::Selection),
     /// Print what the house rules find; `cargo test` runs the same rules.
@@ -28,6 +36,7 @@ enum Command {
 
 fn main() -> ExitCode {
     let succeeded = match Cli::parse().command {
+        Command::Bench(selection) => bench::run(repository(), &selection),
         Command::Test(selection) => test::run(repository(), &selection),
         Command::Tidy => tidy::run(repository()),
     };

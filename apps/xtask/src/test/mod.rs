@@ -2,20 +2,18 @@
 
 mod bridge;
 mod browser;
-mod cargo;
 mod interop;
 mod postgres;
 mod redis;
-mod server;
-mod shell;
 mod site;
 mod summary;
-mod tools;
 mod web;
 
 use std::path::Path;
 
 use clap::{Args, ValueEnum};
+
+use crate::{cargo, server, shell, tools};
 
 use shell::Failure;
 use summary::Job;

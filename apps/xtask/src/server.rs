@@ -94,6 +94,11 @@ impl Server {
         self.address
     }
 
+    /// The process.
+    pub(super) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Tells the server to stop as a service manager does, and checks that it ends in time and with code 0.
     pub(super) fn stop(mut self) -> Result<(), Failure> {
         shell::terminate(&self.child)?;

@@ -64,6 +64,9 @@ pub(super) enum Failure {
     /// cargo built a crate but named no program.
     #[error("cargo built `{0}` but named no program: give the crate a binary of this name")]
     NoProgram(String),
+    /// The load generator ended well but did not report.
+    #[error("the load generator has no report of {0}: its output above is not JSON")]
+    NoReport(String),
     /// A server ended, or did not answer in time.
     #[error("the server at {address} {what}; its log is shown above")]
     Server {

@@ -31,8 +31,19 @@ pub(super) const POSTGRES: Tool = Tool { programs: &["postgres"], package: "post
 /// Makes the folder in which that one keeps its data.
 pub(super) const INITDB: Tool = Tool { programs: &["initdb"], package: "postgresql", works: &[] };
 
+/// A peer of the benches.
+pub(super) const NGINX: Tool = Tool { programs: &["nginx"], package: "nginx", works: &[] };
+/// Its module, which is no program: the shell says whether it is there.
+pub(super) const NCHAN: Tool = Tool {
+    programs: &["sh"],
+    package: "libnginx-mod-nchan",
+    works: &["-c", "test -f /usr/lib/nginx/modules/ngx_nchan_module.so"],
+};
+
 /// Where Debian puts programs that are not on the search path: a folder for each version of PostgreSQL.
 const VERSIONS: &str = "/usr/lib/postgresql";
+/// And those that only root is thought to start.
+const SERVERS: &str = "/usr/sbin";
 
 /// A program and the Debian package that holds it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -90,6 +101,7 @@ fn search_path() -> OsString {
     let path = env::var_os("PATH").unwrap_or_default();
     let versions = fs::read_dir(VERSIONS).into_iter().flatten().flatten();
     let folders = env::split_paths(&path).chain(versions.map(|version| version.path().join("bin")));
+    let folders = folders.chain([PathBuf::from(SERVERS)]);
     // Only a folder with a colon in its name cannot be part of a path, and none of these has one.
     env::join_paths(folders).unwrap_or(path)
 }

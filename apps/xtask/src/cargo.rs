@@ -90,6 +90,20 @@ pub(super) fn build(root: &Path, name: &str) -> Result<PathBuf, Failure> {
     built(cargo(root).args(["build", "-p", name, "--bin", name]), "bin", name)
 }
 
+/// Builds the measured programs of the benches, and returns the folder in which they are.
+pub(super) fn build_benches(root: &Path, names: &[&str]) -> Result<PathBuf, Failure> {
+    let mut command = cargo(root);
+    command.args(["build", "--release", "-p", "benches"]);
+    command.args(names.iter().flat_map(|name| ["--bin", name]));
+    let first = built(&mut command, "bin", names[0])?;
+    Ok(first.parent().unwrap_or(root).to_owned())
+}
+
+/// Builds the program of a package that is not of this workspace, and returns its path.
+pub(super) fn build_elsewhere(folder: &Path, name: &str) -> Result<PathBuf, Failure> {
+    built(cargo(folder).args(["build", "--release", "--target-dir", "target"]), "bin", name)
+}
+
 /// Builds an example of a crate with a feature of that crate, of what the tests were built of, and returns its path.
 pub(super) fn build_example(root: &Path, feature: &str, name: &str) -> Result<PathBuf, Failure> {
     let arguments = ["build", "--workspace", "--features", feature, "--example", name];
