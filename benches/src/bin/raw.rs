@@ -43,6 +43,8 @@ struct Server {
     connections: Vec<Option<Connection>>,
     free: Vec<usize>,
     groups: Vec<Group>,
+    /// Those that have frames in this turn.
+    due: Vec<usize>,
     paths: HashMap<String, usize>,
     scratch: Vec<u8>,
 }
@@ -60,6 +62,7 @@ fn main() -> io::Result<()> {
         connections: Vec::new(),
         free: Vec::new(),
         groups: Vec::new(),
+        due: Vec::new(),
         paths: HashMap::new(),
         scratch: vec![0; SCRATCH],
     };
@@ -153,28 +156,33 @@ impl Server {
         let Some(connection) = &mut self.connections[place] else { return true };
         let Some(group) = connection.group else { return true };
         let (mut used, mut payload) = (0, Vec::new());
-        let mut pongs = Vec::new();
+        let (mut pongs, mut goes_on) = (Vec::new(), true);
+        let frames = &mut self.groups[group].frames;
+        let was_empty = frames.is_empty();
         while let Some(frame) = parse(&connection.rest[used..]) {
             used += frame.length;
             payload.clear();
             frame.append_payload(&mut payload);
             match frame.opcode {
-                TEXT | BINARY => encode(frame.opcode, &payload, &mut self.groups[group].frames),
+                TEXT | BINARY => encode(frame.opcode, &payload, frames),
                 PING => encode(PONG, &payload, &mut pongs),
-                CLOSE => return false,
+                CLOSE => {
+                    goes_on = false;
+                    break;
+                }
                 _ => {}
             }
         }
         connection.rest.drain(..used);
-        connection.send(&pongs)
+        if was_empty && !frames.is_empty() {
+            self.due.push(group);
+        }
+        goes_on && connection.send(&pongs)
     }
 
     /// Writes the frames of this turn to the members of their groups.
     fn write(&mut self) {
-        for group in 0..self.groups.len() {
-            if self.groups[group].frames.is_empty() {
-                continue;
-            }
+        for group in std::mem::take(&mut self.due) {
             let frames = std::mem::take(&mut self.groups[group].frames);
             let connections = &mut self.connections;
             let mut takes = |place: usize| connections[place].as_mut().is_none_or(|one| one.send(&frames));

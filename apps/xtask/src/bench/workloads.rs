@@ -29,7 +29,7 @@ const fn workload(name: &'static str, title: &'static str, offer: Offer, command
 }
 
 /// All of them, in the order of the tables.
-pub(super) const WORKLOADS: [Workload; 13] = [
+pub(super) const WORKLOADS: [Workload; 14] = [
     Workload {
         amount: Some(("--msgs", 2000)),
         ..workload("fan-out", "one message of 128 bytes at a time to 1,000", Offer::FanOut, "fan-out")
@@ -57,6 +57,11 @@ pub(super) const WORKLOADS: [Workload; 13] = [
         arguments: &["--groups", "1000", "--members", "10"],
         amount: Some(("--msgs", 100_000)),
         ..workload("groups", "1,000 groups of 10, one message at a time", Offer::Groups, "groups")
+    },
+    Workload {
+        arguments: &["--groups", "1000", "--members", "10", "--window", "16"],
+        amount: Some(("--msgs", 100_000)),
+        ..workload("groups-16", "1,000 groups of 10, 16 messages on their way", Offer::Groups, "groups")
     },
     Workload {
         amount: Some(("--msgs", 500)),

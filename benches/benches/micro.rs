@@ -1,0 +1,134 @@
+//! What single steps cost: a message, the hub, a frame, a handler. `cargo bench -p benches`, or with a part of a name.
+
+use std::sync::Arc;
+
+use benches::{TEXT, encode, encode_masked, parse};
+use divan::counter::ItemsCount;
+use divan::{Bencher, black_box};
+use routing::consumers::channel_layer::Limits;
+use routing::consumers::testing::WebsocketCommunicator;
+use routing::consumers::{
+    ChannelLayer, Context, Frame, GroupName, InMemoryLayer, Message, NoEvents, Result, WebsocketConsumer,
+    application, channel_layer,
+};
+use serde::{Deserialize, Serialize};
+use tokio::runtime::{Builder, Runtime};
+
+fn main() {
+    divan::main();
+}
+
+/// An event of about 128 bytes.
+#[derive(Serialize, Deserialize)]
+#[serde(tag = "type", rename = "said")]
+struct Said {
+    number: u64,
+    text: String,
+}
+
+fn said() -> Said {
+    Said { number: 7, text: "x".repeat(100) }
+}
+
+fn runtime() -> Runtime {
+    Builder::new_current_thread().enable_all().build().expect("a thread is enough")
+}
+
+#[divan::bench]
+fn message_is_packed(bencher: Bencher<'_, '_>) {
+    let said = said();
+    bencher.bench(|| Message::new(&said));
+}
+
+#[divan::bench]
+fn message_is_decoded(bencher: Bencher<'_, '_>) {
+    let packed = Message::new(&said()).expect("it is small").packed().clone();
+    let fresh = || Message::from_packed(packed.clone()).expect("it was packed by us");
+    bencher.with_inputs(fresh).bench_values(|message| message.decode::<Said>().is_ok());
+}
+
+#[divan::bench]
+fn message_is_decoded_for_the_second_time(bencher: Bencher<'_, '_>) {
+    let message = Message::new(&said()).expect("it is small");
+    drop(message.decode::<Said>());
+    bencher.bench(|| message.decode::<Said>().is_ok());
+}
+
+/// A group whose members read between two sends, so that nobody is ever full.
+#[divan::bench(args = [1, 1_000, 100_000], sample_size = 1, sample_count = 20)]
+fn group_send(bencher: Bencher<'_, '_>, members: usize) {
+    let runtime = runtime();
+    let layer = InMemoryLayer::new(Limits::default());
+    let group = GroupName::new("everybody").expect("the name is within the grammar");
+    let join = async || {
+        let mailbox = layer.new_channel("specific").await?;
+        layer.group_add(&group, mailbox.name()).await?;
+        Ok::<_, channel_layer::LayerError>(mailbox)
+    };
+    let mut mailboxes = Vec::new();
+    for _ in 0..members {
+        mailboxes.push(runtime.block_on(join()).expect("memory is never away"));
+    }
+    let message = Message::new(&said()).expect("it is small");
+    bencher
+        .counter(ItemsCount::new(members))
+        .with_inputs(|| {
+            mailboxes.iter_mut().for_each(|mailbox| while mailbox.try_recv().is_some() {});
+            message.clone()
+        })
+        .bench_local_values(|message| runtime.block_on(layer.group_send(&group, message)));
+}
+
+#[divan::bench(args = [128, 4096, 65_536])]
+fn frame_is_encoded(bencher: Bencher<'_, '_>, length: usize) {
+    let (payload, mut out) = (vec![b'x'; length], Vec::with_capacity(length + 16));
+    bencher.bench_local(|| {
+        out.clear();
+        encode(TEXT, black_box(&payload), &mut out);
+    });
+}
+
+#[divan::bench(args = [128, 4096, 65_536])]
+fn frame_is_parsed_and_unmasked(bencher: Bencher<'_, '_>, length: usize) {
+    let (mut bytes, mut out) = (Vec::new(), Vec::with_capacity(length));
+    encode_masked(TEXT, &vec![b'x'; length], &mut bytes);
+    bencher.bench_local(|| {
+        out.clear();
+        if let Some(frame) = parse(black_box(&bytes)) {
+            frame.append_payload(&mut out);
+        }
+    });
+}
+
+#[divan::bench]
+fn json_frame_is_made(bencher: Bencher<'_, '_>) {
+    let said = said();
+    bencher.bench(|| Frame::json(&said).is_ok());
+}
+
+struct Echo;
+
+impl WebsocketConsumer for Echo {
+    type Incoming = Frame;
+    type Event = NoEvents;
+
+    async fn receive(&mut self, ctx: &mut Context, frame: Frame) -> Result {
+        ctx.send(frame).await
+    }
+}
+
+/// From the client's frame to the answer, without a socket: two tasks, the driver and the handler.
+#[divan::bench]
+fn consumer_answers(bencher: Bencher<'_, '_>) {
+    let runtime = runtime();
+    let layer: Arc<dyn ChannelLayer> = Arc::new(InMemoryLayer::new(Limits::default()));
+    let mut client = WebsocketCommunicator::new(application(|_| Ok(Echo)), "/").layers(layer);
+    runtime.block_on(client.connect()).expect("an echo takes everybody");
+    bencher.bench_local(|| {
+        runtime.block_on(async {
+            client.send(Frame::text("hello")).await;
+            client.receive().await.is_ok()
+        })
+    });
+    runtime.block_on(client.disconnect(1000));
+}
