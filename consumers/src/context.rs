@@ -291,13 +291,13 @@ impl Context {
         let Self { handshake, mailbox, scope, alias, .. } = self;
         loop {
             let Some(Member { mailbox, groups, renewal, renewing }) = mailbox.as_deref_mut() else {
-                closed(handshake.as_mut()).await;
+                or_never(handshake.as_mut().map(oneshot::Sender::closed)).await;
                 return Heard::Unanswered;
             };
             tokio::select! {
                 delivery = mailbox.recv() => return Heard::Delivery(delivery),
-                () = closed(handshake.as_mut()) => return Heard::Unanswered,
-                () = finished(renewing.as_mut()) => *renewing = None,
+                () = or_never(handshake.as_mut().map(oneshot::Sender::closed)) => return Heard::Unanswered,
+                () = or_never(renewing.as_mut().map(Mutex::get_mut)) => *renewing = None,
                 _ = renewal.tick(), if renewing.is_none() => {
                     let (layer, groups, name) =
                         (scope.channel_layers().get(alias).cloned(), groups.clone(), mailbox.name().clone());
@@ -385,18 +385,10 @@ impl std::fmt::Debug for Context {
     }
 }
 
-/// Completes with the renewal; never when there is none.
-async fn finished(renewing: Option<&mut Mutex<BoxFuture<'static, ()>>>) {
-    match renewing {
-        Some(renewing) => renewing.get_mut().await,
-        None => std::future::pending().await,
-    }
-}
-
-/// Completes when nobody waits for the answer any more; never when it was given.
-async fn closed(handshake: Option<&mut oneshot::Sender<Handshake>>) {
-    match handshake {
-        Some(handshake) => handshake.closed().await,
+/// Completes with a future; never when there is none.
+async fn or_never<F: Future>(future: Option<F>) -> F::Output {
+    match future {
+        Some(future) => future.await,
         None => std::future::pending().await,
     }
 }
