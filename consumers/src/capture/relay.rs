@@ -25,9 +25,9 @@ const HOUSEKEEPING: Duration = Duration::from_secs(1);
 /// After so many changes the outbox is tidied at once, so that it stays short under load.
 const CHANGES_BETWEEN: usize = 2048;
 
-/// After so many, the cursor is written down this soon, even in the middle of a batch: a crash then repeats little, and
-/// processes that crash one after the other still get on, however slow the layer is.
-const CHANGES_AT_RISK: usize = 16;
+/// After so many, the cursor is written down this soon, and in the middle of a batch after however many: a crash then
+/// repeats little, and processes that crash one after the other still get on, however slow the layer is.
+const CHANGES_AT_RISK: usize = 64;
 const RISK: Duration = Duration::from_millis(200);
 
 /// The waits after a failure.
@@ -117,10 +117,11 @@ impl Relay {
             let batch = self.outbox.read().await?;
             *pause = FIRST_PAUSE;
             let told = self.tell_in_time(&batch.changes).await?;
-            if self.is_untidy() {
+            let is_behind = told < batch.changes.len();
+            if self.is_untidy(is_behind) {
                 self.keep_house().await?;
             }
-            if !batch.has_more && told == batch.changes.len() {
+            if !batch.has_more && !is_behind {
                 self.outbox.wait().await;
             }
         }
@@ -143,9 +144,11 @@ impl Relay {
         Ok(told)
     }
 
-    fn is_untidy(&self) -> bool {
+    fn is_untidy(&self, is_behind: bool) -> bool {
         let age = self.tidied.elapsed();
-        age >= HOUSEKEEPING || self.told >= CHANGES_BETWEEN || (self.told >= CHANGES_AT_RISK && age >= RISK)
+        // Who keeps up is not held up for the sake of a crash, which would repeat no more than a second.
+        let is_risky = is_behind || self.told >= CHANGES_AT_RISK;
+        age >= HOUSEKEEPING || self.told >= CHANGES_BETWEEN || (is_risky && age >= RISK)
     }
 
     async fn keep_house(&mut self) -> Result<(), Trouble> {
