@@ -343,6 +343,8 @@ mod tests {
     use super::*;
     use channel_layer::InMemoryLayer;
     use serde::{Deserialize, Serialize};
+    use std::time::Duration;
+    use tokio::io::AsyncReadExt;
 
     #[derive(Serialize, Deserialize)]
     struct Said {
@@ -364,7 +366,6 @@ mod tests {
     }
 
     async fn read(reader: &mut tokio::io::DuplexStream, expected: &[&str]) {
-        use tokio::io::AsyncReadExt;
         let expected: Vec<u8> = expected.iter().flat_map(|text| Frame::text(*text).wire()).collect();
         let mut bytes = vec![0; expected.len()];
         reader.read_exact(&mut bytes).await.unwrap();
@@ -441,7 +442,13 @@ mod tests {
         // All at once, for a send that finds a member behind lets that member run.
         let sends = (0..5).map(|n| layer.group_send(&group, said(&n.to_string())));
         futures_util::future::join_all(sends).await;
-        read(&mut reader, &["0", "1"]).await;
+        let mut byte = [0];
+        let early = tokio::time::timeout(Duration::from_secs(1), reader.read(&mut byte)).await;
+        assert!(early.is_err(), "the loss is told before what is passed on with it");
         assert_eq!(socket.take_missed(), Some(Missed::Count(3)));
+        socket.release();
+        let flush = std::future::poll_fn(|cx| socket.poll_flush(cx));
+        tokio::time::timeout(Duration::from_secs(1), flush).await.unwrap().unwrap();
+        read(&mut reader, &["0", "1"]).await;
     }
 }

@@ -99,7 +99,6 @@ struct Incoming<'a> {
     to_groups: bool,
     /// When Redis last answered, and so when we last lived.
     heard: Instant,
-    may_have_lost: bool,
 }
 
 impl<'a> Incoming<'a> {
@@ -111,7 +110,6 @@ impl<'a> Incoming<'a> {
             taken: 0,
             to_groups: false,
             heard: Instant::now(),
-            may_have_lost: false,
         }
     }
 
@@ -123,12 +121,17 @@ impl<'a> Incoming<'a> {
         more.arg(&self.key).arg(most);
         loop {
             let entries = entries(in_time(GRACE, more.query_async(connection)).await?)?;
+            // Before what has come since: who hears of a loss later has believed it in vain.
             self.look_at_the_clock(Duration::ZERO);
             let is_last = entries.len() < most;
             for entry in entries {
                 self.deliver(entry).await;
             }
-            self.tell_of_losses();
+            if self.to_groups && self.taken >= self.capacity.max(SMALLEST_ROOM) {
+                // Whatever a full queue has lost came behind all that was in it.
+                self.taken = 0;
+                self.tell_of_losses();
+            }
             if is_last {
                 (self.taken, self.to_groups) = (0, false);
                 return Ok(());
@@ -147,27 +150,24 @@ impl<'a> Incoming<'a> {
         Ok(())
     }
 
-    /// Whether this process has slept for so long, beyond what it waited, that messages may have grown too old.
+    /// Tells of a loss when this process has slept for so long, beyond what it waited, that messages may have grown too old.
     fn look_at_the_clock(&mut self, waited: Duration) {
-        self.may_have_lost |= self.heard.elapsed() > self.core.hub().limits().expiry + waited;
+        if self.heard.elapsed() > self.core.hub().limits().expiry + waited {
+            self.tell_of_losses();
+        }
         self.heard = Instant::now();
     }
 
-    fn tell_of_losses(&mut self) {
-        let was_full = self.to_groups && self.taken >= self.capacity.max(SMALLEST_ROOM);
-        if std::mem::take(&mut self.may_have_lost) || was_full {
-            self.taken = 0;
-            tracing::warn!(queue = self.key, "more came than was taken: whoever may have missed it is told");
-            self.core.hub().miss_unknown();
-        }
+    fn tell_of_losses(&self) {
+        tracing::warn!(queue = self.key, "more came than was taken: whoever may have missed it is told");
+        self.core.hub().miss_unknown();
     }
 
     /// Hands one message to those it names.
     async fn deliver(&mut self, (body, score): Entry) {
         let core = self.core;
         if body == LOST.as_bytes() {
-            self.may_have_lost = true;
-            return;
+            return self.tell_of_losses();
         }
         self.taken += 1;
         let decoded = core.codec().decode(&body.into());
@@ -176,8 +176,10 @@ impl<'a> Incoming<'a> {
             count(&core.hub().counters().unroutable, 1);
         }
         let is_expired = core.is_expired(score);
-        // Where one message was too old, others may have been dropped for it.
-        self.may_have_lost |= is_expired;
+        if is_expired {
+            // Where one message was too old, others may have been dropped for it.
+            core.hub().miss_unknown();
+        }
         for name in &names {
             let group = core.group_of(name);
             self.to_groups |= group.is_some();

@@ -192,9 +192,14 @@ impl Outbound {
         }
     }
 
-    /// Notes that frames were lost before they came here, and wakes the connection's task to tell the consumer.
+    /// Notes that frames were lost before they came here, and wakes the connection's task to tell the consumer. What is
+    /// relayed from here on is kept back until it has been told, so that a client hears of the loss first.
     pub(crate) fn miss(&self, missed: Missed) {
-        self.0.state.lock().miss(missed);
+        let mut state = self.0.state.lock();
+        if state.phase == Phase::Open {
+            state.held.get_or_insert_default();
+        }
+        state.miss(missed);
     }
 
     /// How many frames were missed since the last call.
@@ -207,9 +212,13 @@ impl Outbound {
         self.0.state.lock().held.get_or_insert_default();
     }
 
-    /// Lets go what was kept back.
+    /// Lets go what was kept back, unless the consumer is still to be told of a loss.
     pub(crate) fn release(&self) {
         let mut state = self.0.state.lock();
+        if state.missed.is_some() {
+            // The handler that is told of a loss is yet to run, and comes before what was kept back.
+            return;
+        }
         let Some(held) = state.held.take() else { return };
         // Nothing that came meanwhile may stand before what the handler has sent.
         state.backlog.seal();
