@@ -174,9 +174,10 @@ impl Driver {
         let outcome = io.beside(consumer.layer_failed(context, &cause)).await;
         self.context.outbound().release();
         match self.settle(outcome) {
+            Settled::Goes => None,
             Settled::Ends(end) => Some(end),
             // A hook that meets the same layer again has nothing new to say.
-            Settled::Goes | Settled::LayerFailed(_) => self.asked_to_close(),
+            Settled::LayerFailed(_) => self.asked_to_close(),
         }
     }
 

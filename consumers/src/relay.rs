@@ -423,11 +423,11 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_membership_outlives_the_expiry_of_the_group() {
         let (relays, _, group) = fixture();
-        let limits = channel_layer::Limits::default().group_expiry(std::time::Duration::from_secs(3));
+        let limits = channel_layer::Limits::default().group_expiry(Duration::from_secs(3));
         let layer: Arc<dyn ChannelLayer> = Arc::new(InMemoryLayer::new(limits));
         let (socket, mut reader) = socket();
         let _membership = relays.join(&layer, &group, &ALL, plain(&socket)).await.unwrap();
-        tokio::time::sleep(std::time::Duration::from_secs(60)).await;
+        tokio::time::sleep(Duration::from_secs(60)).await;
         layer.group_send(&group, said("still here")).await.unwrap();
         read(&mut reader, &["still here"]).await;
     }

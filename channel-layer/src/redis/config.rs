@@ -17,8 +17,8 @@ const TOKEN_GRACE: Duration = Duration::from_secs(10);
 /// The configuration of the Redis layers; its defaults are those of channels_redis 4.3.
 ///
 /// Programs that share a Redis must agree on the hosts and their order, the prefix, the format and the keys, and had
-/// better agree on expiry and capacity, by which a process knows that Python
-/// has dropped something of its queue (of fewer than 16 messages, full says nothing).
+/// better agree on expiry and capacity, by which a process knows that Python has dropped something of its queue (of
+/// fewer than 16 messages, full says nothing).
 ///
 /// # Rights
 ///

@@ -127,7 +127,8 @@ impl Core {
         member.map_or(usize::MAX, |name| self.hub.limits().capacities.of(&name))
     }
 
-    fn expiry(&self) -> u64 {
+    /// How many seconds messages last, for senders and for who receives.
+    pub(crate) fn expiry(&self) -> u64 {
         self.hub.limits().expiry.as_secs().max(1)
     }
 

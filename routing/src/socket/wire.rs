@@ -53,7 +53,7 @@ impl Wire {
                 ready!(reader.poll_read(cx, &mut buffer))?;
                 let (taken, rest) = buffer.filled().split_at(wanted.len().min(buffer.filled().len()));
                 wanted[..taken.len()].copy_from_slice(taken);
-                self.rest = (!rest.is_empty()).then(|| Box::new(Bytes::copy_from_slice(rest)));
+                self.rest = boxed(Bytes::copy_from_slice(rest));
                 Poll::Ready(Ok(taken.len()))
             });
         };
@@ -67,8 +67,8 @@ impl Wire {
 }
 
 /// An empty slice is none, since it would keep the buffer alive from which the request was read.
-fn boxed(early: Bytes) -> Option<Box<Bytes>> {
-    (!early.is_empty()).then(|| Box::new(early))
+fn boxed(rest: Bytes) -> Option<Box<Bytes>> {
+    (!rest.is_empty()).then(|| Box::new(rest))
 }
 
 /// A [`Wire`] as tungstenite takes it.
