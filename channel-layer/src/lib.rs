@@ -51,6 +51,7 @@ mod hub;
 mod in_memory;
 mod layer;
 mod limits;
+mod line;
 mod losses;
 mod mailbox;
 mod message;

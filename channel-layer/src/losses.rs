@@ -43,5 +43,8 @@ impl LossCounters {
 
 /// Adds to a counter; counters order nothing, so relaxed is enough.
 pub(crate) fn count(counter: &AtomicU64, lost: u64) {
-    counter.fetch_add(lost, Ordering::Relaxed);
+    if lost > 0 {
+        // A counter that all share is touched only when there is something to count.
+        counter.fetch_add(lost, Ordering::Relaxed);
+    }
 }

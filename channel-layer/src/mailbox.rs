@@ -3,8 +3,6 @@
 use std::fmt;
 use std::sync::Arc;
 
-use tokio::time::Instant;
-
 use crate::hub::Hub;
 use crate::queue::Queue;
 use crate::{ChannelName, Message};
@@ -73,7 +71,7 @@ impl Mailbox {
         loop {
             // The wish to be woken comes before the look, so that an arrival between the two is not slept over.
             let arrival = self.queue.arrival();
-            if let Some(delivery) = self.hub.pop(&self.queue, Instant::now()) {
+            if let Some(delivery) = self.hub.pop(&self.queue) {
                 return delivery;
             }
             arrival.await;
@@ -82,7 +80,7 @@ impl Mailbox {
 
     /// What has arrived already, if anything has.
     pub fn try_recv(&mut self) -> Option<Delivery> {
-        self.hub.pop(&self.queue, Instant::now())
+        self.hub.pop(&self.queue)
     }
 }
 

@@ -1,6 +1,6 @@
 //! A bounded queue of messages that remembers what it had to refuse, and where.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -8,6 +8,7 @@ use tokio::sync::Notify;
 use tokio::sync::futures::Notified;
 use tokio::time::Instant;
 
+use crate::line::Line;
 use crate::{ChannelName, Delivery, GroupName, Message, Missed};
 
 /// The queue of one channel, for one mailbox or for all receivers of a normal channel.
@@ -22,7 +23,7 @@ pub(crate) struct Queue {
 
 #[derive(Default)]
 struct State {
-    entries: VecDeque<Entry>,
+    entries: Line<Entry>,
     /// Entries that are messages.
     messages: usize,
     receivers: usize,
@@ -83,48 +84,30 @@ impl Queue {
         self.arrived.notify_one();
     }
 
-    /// Drops messages that arrived before `oldest` from the front, and says how many; `tell` leaves a note of it.
-    pub(crate) fn expire(&self, oldest: Option<Instant>, tell: bool) -> u64 {
-        let Some(oldest) = oldest else { return 0 };
-        let mut state = self.state.lock();
-        let (mut expired, mut note) = (0, None::<Missed>);
-        loop {
-            match state.entries.front() {
-                Some(Entry::Message { arrived, .. }) if *arrived < oldest => {
-                    expired += 1;
-                    state.messages -= 1;
-                    note = Some(note.map_or(Missed::Count(1), |note| note.and(Missed::Count(1))));
-                }
-                Some(Entry::Missed(missed)) => note = Some(note.map_or(*missed, |note| note.and(*missed))),
-                _ => break,
-            }
-            state.entries.pop_front();
-        }
-        if let Some(note) = note.filter(|_| tell) {
-            state.entries.push_front(Entry::Missed(note));
-        }
-        expired
+    /// Drops messages that are too old from the front, and says how many; a mailbox is left a note of it.
+    pub(crate) fn expire(&self, now: Instant, expiry: Duration) -> u64 {
+        self.state.lock().expire(oldest_allowed(now, expiry), &self.name)
     }
 
-    /// Takes what is in front.
-    pub(crate) fn pop(&self) -> Option<Delivery> {
+    /// Takes what is in front and not too old; and how many messages were. An empty queue does not ask what time it is.
+    pub(crate) fn pop(&self, expiry: Duration) -> (u64, Option<Delivery>) {
         let mut state = self.state.lock();
-        let entry = state.entries.pop_front()?;
-        let delivery = match entry {
+        if state.entries.is_empty() {
+            return (0, None);
+        }
+        let expired = state.expire(oldest_allowed(Instant::now(), expiry), &self.name);
+        let delivery = state.entries.pop_front().map(|entry| match entry {
             Entry::Message { message, .. } => {
                 state.messages -= 1;
                 Delivery::Message(message)
             }
             Entry::Missed(missed) => Delivery::Missed(missed),
-        };
-        if state.entries.is_empty() {
-            // An idle mailbox holds no memory for the burst that it once had.
-            state.entries = VecDeque::new();
-        } else {
+        });
+        if !state.entries.is_empty() {
             // One arrival wakes one receiver, who may have been cancelled: pass the baton to the next.
             self.arrived.notify_one();
         }
-        Some(delivery)
+        (expired, delivery)
     }
 
     /// Completes after something has arrived.
@@ -142,7 +125,7 @@ impl Queue {
 
     pub(crate) fn clear(&self) {
         let mut state = self.state.lock();
-        state.entries = VecDeque::new();
+        state.entries = Line::default();
         state.messages = 0;
     }
 
@@ -160,6 +143,29 @@ impl Queue {
     pub(crate) fn is_idle(&self) -> bool {
         let state = self.state.lock();
         state.entries.is_empty() && state.receivers == 0
+    }
+}
+
+impl State {
+    fn expire(&mut self, oldest: Option<Instant>, name: &ChannelName) -> u64 {
+        let Some(oldest) = oldest else { return 0 };
+        let (mut expired, mut note) = (0, None::<Missed>);
+        loop {
+            match self.entries.front() {
+                Some(Entry::Message { arrived, .. }) if *arrived < oldest => {
+                    expired += 1;
+                    self.messages -= 1;
+                    note = Some(note.map_or(Missed::Count(1), |note| note.and(Missed::Count(1))));
+                }
+                Some(Entry::Missed(missed)) => note = Some(note.map_or(*missed, |note| note.and(*missed))),
+                _ => break,
+            }
+            self.entries.pop_front();
+        }
+        if let Some(note) = note.filter(|_| name.is_process_specific()) {
+            self.entries.push_front(Entry::Missed(note));
+        }
+        expired
     }
 }
 
@@ -181,6 +187,12 @@ mod tests {
         Queue::new(ChannelName::new("a!b").unwrap(), capacity)
     }
 
+    const EXPIRY: Duration = Duration::from_secs(60);
+
+    fn pop(queue: &Queue) -> Option<Delivery> {
+        queue.pop(EXPIRY).1
+    }
+
     #[test]
     fn what_was_missed_is_told_in_its_place() {
         let (queue, now) = (queue(2), Instant::now());
@@ -189,28 +201,28 @@ mod tests {
                 queue.miss(Missed::Count(1));
             }
         }
-        assert_eq!(queue.pop(), Some(Delivery::Message(message("a"))));
+        assert_eq!(pop(&queue), Some(Delivery::Message(message("a"))));
         assert_eq!(queue.push(&message("e"), now), Pushed::Crowded);
-        assert_eq!(queue.pop(), Some(Delivery::Message(message("b"))));
-        assert_eq!(queue.pop(), Some(Delivery::Missed(Missed::Count(2))));
-        assert_eq!(queue.pop(), Some(Delivery::Message(message("e"))));
-        assert_eq!(queue.pop(), None);
+        assert_eq!(pop(&queue), Some(Delivery::Message(message("b"))));
+        assert_eq!(pop(&queue), Some(Delivery::Missed(Missed::Count(2))));
+        assert_eq!(pop(&queue), Some(Delivery::Message(message("e"))));
+        assert_eq!(pop(&queue), None);
     }
 
     #[test]
     fn expired_messages_become_a_note_and_make_room() {
         let queue = queue(2);
         let start = Instant::now();
-        let later = start + Duration::from_secs(5);
+        let later = start + EXPIRY + Duration::from_secs(5);
         assert_eq!(queue.push(&message("old"), start), Pushed::Stored);
         assert_eq!(queue.push(&message("new"), later), Pushed::Crowded);
         queue.miss(Missed::Count(1));
-        assert_eq!(queue.expire(Some(start + Duration::from_secs(1)), true), 1);
+        assert_eq!(queue.expire(later, EXPIRY), 1);
         assert_eq!(queue.push(&message("room"), later), Pushed::Crowded);
-        assert_eq!(queue.pop(), Some(Delivery::Missed(Missed::Count(1))));
-        assert_eq!(queue.pop(), Some(Delivery::Message(message("new"))));
-        assert_eq!(queue.pop(), Some(Delivery::Missed(Missed::Count(1))));
-        assert_eq!(queue.pop(), Some(Delivery::Message(message("room"))));
+        assert_eq!(pop(&queue), Some(Delivery::Missed(Missed::Count(1))));
+        assert_eq!(pop(&queue), Some(Delivery::Message(message("new"))));
+        assert_eq!(pop(&queue), Some(Delivery::Missed(Missed::Count(1))));
+        assert_eq!(pop(&queue), Some(Delivery::Message(message("room"))));
     }
 
     #[test]
@@ -219,6 +231,6 @@ mod tests {
         queue.miss(Missed::Count(3));
         queue.miss(Missed::Unknown);
         queue.miss(Missed::Count(1));
-        assert_eq!(queue.pop(), Some(Delivery::Missed(Missed::Unknown)));
+        assert_eq!(pop(&queue), Some(Delivery::Missed(Missed::Unknown)));
     }
 }

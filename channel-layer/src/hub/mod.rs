@@ -180,7 +180,7 @@ impl Hub {
             let closing = self.closing.notified();
             let arrival = receiver.queue.arrival();
             self.check_open()?;
-            match self.pop(&receiver.queue, Instant::now()) {
+            match self.pop(&receiver.queue) {
                 Some(Delivery::Message(message)) => return Ok(message),
                 Some(Delivery::Missed(_)) => {}
                 None => tokio::select! { () = arrival => {}, () = closing => {} },
@@ -189,9 +189,10 @@ impl Hub {
     }
 
     /// The next delivery of a queue that is young enough.
-    pub(crate) fn pop(&self, queue: &Queue, now: Instant) -> Option<Delivery> {
-        self.expire(queue, now);
-        queue.pop()
+    pub(crate) fn pop(&self, queue: &Queue) -> Option<Delivery> {
+        let (expired, delivery) = queue.pop(self.limits.expiry);
+        count(&self.losses.expired, expired);
+        delivery
     }
 
     /// Makes a channel a member, or renews its membership; whether it is a new one.
@@ -333,8 +334,7 @@ impl Hub {
     }
 
     fn expire(&self, queue: &Queue, now: Instant) -> u64 {
-        let oldest = oldest_allowed(now, self.limits.expiry);
-        let expired = queue.expire(oldest, queue.name().is_process_specific());
+        let expired = queue.expire(now, self.limits.expiry);
         count(&self.losses.expired, expired);
         expired
     }
