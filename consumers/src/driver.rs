@@ -100,6 +100,9 @@ impl Driver {
     async fn next(&mut self) -> Input {
         let Self { context, io, is_layer_first, .. } = self;
         *is_layer_first = !*is_layer_first;
+        if *is_layer_first && let Some(delivery) = context.heard_already() {
+            return self.input(Came::Heard(Heard::Delivery(delivery)));
+        }
         // Most connections hear nothing from the layer themselves, and then hold no future for it.
         let mut heard = context.hears().then(|| Box::pin(context.heard()));
         let came = poll_fn(|cx| {

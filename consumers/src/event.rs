@@ -12,7 +12,8 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::demultiplexer::Envelope;
-use crate::{Error, Frame, Result};
+use crate::frame::json_wire;
+use crate::{Error, Result};
 
 /// A message of the layer as a value of `E`: decoded once per process, however many consumers hear it.
 pub struct Event<E> {
@@ -32,9 +33,7 @@ struct Forwarded<E>(serde_json::Result<Bytes>, PhantomData<fn() -> E>);
 impl<E: Serialize + 'static> Event<E> {
     /// The wire bytes of the event as JSON; the first who forwards it encodes.
     pub(crate) fn wire(&self) -> Result<Bytes> {
-        let forwarded = self
-            .message
-            .derive(|_| Forwarded::<E>(Frame::json(&*self.value).map(|frame| frame.wire()), PhantomData));
+        let forwarded = self.message.derive(|_| Forwarded::<E>(json_wire(&*self.value), PhantomData));
         match &forwarded.0 {
             Ok(wire) => Ok(wire.clone()),
             Err(cause) => Err(Error::defect(cause.to_string())),
@@ -118,7 +117,7 @@ mod tests {
         assert_eq!(packed, 1);
         for _ in 0..100 {
             let event = Event::<Counted>::new(message.clone()).unwrap();
-            assert_eq!(event.wire().unwrap(), Frame::text(r#"{"type":"x","n":1}"#).wire());
+            assert_eq!(event.wire().unwrap(), crate::Frame::text(r#"{"type":"x","n":1}"#).wire());
         }
         assert_eq!(ENCODED.load(Ordering::Relaxed), 1);
     }

@@ -1,11 +1,17 @@
 //! What travels over a socket: frames, and the types that consumers make of them.
 
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::{Buf, BufMut, Bytes, BytesMut};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tungstenite::Utf8Bytes;
 
 use crate::{Close, CloseCode, Error, Result};
+
+const TEXT: u8 = 0x1;
+const BINARY: u8 = 0x2;
+
+/// The most bytes that the head of a frame has.
+const HEAD_LIMIT: usize = 10;
 
 /// A WebSocket message: text or binary, its bytes shared by reference count.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -42,37 +48,56 @@ impl Frame {
 
     /// Appends the finished bytes that go over the wire, as a server writes them: unmasked and in one piece.
     pub(crate) fn encode(&self, wire: &mut BytesMut) {
-        let opcode = if matches!(self, Self::Text(_)) { 0x1 } else { 0x2 };
+        let opcode = if matches!(self, Self::Text(_)) { TEXT } else { BINARY };
         encode(opcode, self.payload(), wire);
     }
 
     /// The finished bytes of this frame alone.
     pub(crate) fn wire(&self) -> Bytes {
-        let mut wire = BytesMut::with_capacity(self.payload().len() + 10);
+        let mut wire = BytesMut::with_capacity(HEAD_LIMIT + self.payload().len());
         self.encode(&mut wire);
         wire.freeze()
     }
 }
 
-/// Appends a frame as RFC 6455, section 5.2, lays it out.
+/// The finished bytes of a text frame that holds a value as JSON, which is written where it leaves from.
+pub(crate) fn json_wire<T: Serialize + ?Sized>(value: &T) -> serde_json::Result<Bytes> {
+    let mut wire = Vec::with_capacity(256);
+    wire.extend([0; HEAD_LIMIT]);
+    serde_json::to_writer(&mut wire, value)?;
+    let (head, length) = head(TEXT, wire.len() - HEAD_LIMIT);
+    let start = HEAD_LIMIT - length;
+    wire[start..HEAD_LIMIT].copy_from_slice(&head[..length]);
+    let mut wire = Bytes::from(wire);
+    wire.advance(start);
+    Ok(wire)
+}
+
+/// Appends a frame.
 pub(crate) fn encode(opcode: u8, payload: &[u8], wire: &mut BytesMut) {
-    const FINAL: u8 = 0x80;
-    wire.reserve(payload.len() + 10);
-    wire.put_u8(FINAL | opcode);
-    match payload.len() {
-        length @ 0..=125 => wire.put_u8(u8::try_from(length).unwrap_or_default()),
-        length => match u16::try_from(length) {
-            Ok(length) => {
-                wire.put_u8(126);
-                wire.put_u16(length);
-            }
-            Err(_) => {
-                wire.put_u8(127);
-                wire.put_u64(length as u64);
-            }
-        },
-    }
+    let (head, length) = head(opcode, payload.len());
+    wire.reserve(length + payload.len());
+    wire.put_slice(&head[..length]);
     wire.put_slice(payload);
+}
+
+/// The head of a frame as RFC 6455, section 5.2, lays it out, and how long it is.
+fn head(opcode: u8, payload: usize) -> ([u8; HEAD_LIMIT], usize) {
+    const FINAL: u8 = 0x80;
+    let mut head = [0; HEAD_LIMIT];
+    head[0] = FINAL | opcode;
+    if let (Ok(short), 0..=125) = (u8::try_from(payload), payload) {
+        head[1] = short;
+        return (head, 2);
+    }
+    if let Ok(length) = u16::try_from(payload) {
+        head[1] = 126;
+        head[2..4].copy_from_slice(&length.to_be_bytes());
+        return (head, 4);
+    }
+    head[1] = 127;
+    head[2..].copy_from_slice(&(payload as u64).to_be_bytes());
+    (head, HEAD_LIMIT)
 }
 
 /// What a consumer takes from its client: a type that can be made of a frame.

@@ -2,10 +2,13 @@
 
 use std::collections::VecDeque;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
 use channel_layer::Missed;
+use futures_util::task::AtomicWaker;
 use tokio::time::{Instant, Sleep};
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
@@ -39,6 +42,28 @@ pub(crate) struct Io {
     is_draining: bool,
     cut: CancellationToken,
     stall: Option<Box<Stall>>,
+    bell: Arc<Bell>,
+    /// What the socket and the clock are given to ring the bell.
+    waker: Waker,
+}
+
+/// Tells whether the connection's task was woken by its socket or the clock, and not by the channel layer alone: to ask
+/// them all after each event would cost more than the event.
+#[derive(Default)]
+struct Bell {
+    has_rung: AtomicBool,
+    task: AtomicWaker,
+}
+
+impl Wake for Bell {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        self.has_rung.store(true, Ordering::Release);
+        self.task.wake();
+    }
 }
 
 /// The watch over a socket that is full.
@@ -55,6 +80,8 @@ impl Io {
         shutdown: &Shutdown,
         is_stream: bool,
     ) -> Self {
+        // It is to look at everything once.
+        let bell = Arc::new(Bell { has_rung: true.into(), task: AtomicWaker::new() });
         Self {
             socket,
             outbound,
@@ -65,6 +92,8 @@ impl Io {
             is_draining: false,
             cut: shutdown.cut_token(),
             stall: None,
+            waker: Arc::clone(&bell).into(),
+            bell,
         }
     }
 
@@ -73,10 +102,17 @@ impl Io {
         self.serve(cx, if self.is_stream { 0 } else { READ_AHEAD });
     }
 
-    /// Serves the socket and reads until so much waits to be handled.
+    /// Serves the socket and reads until so much waits to be handled. When nothing of it has rung, only what was queued
+    /// meanwhile is written.
     fn serve(&mut self, cx: &mut Context<'_>, read_ahead: usize) {
-        self.poll_draining(cx);
-        self.poll_read(cx, read_ahead);
+        self.bell.task.register(cx.waker());
+        let has_rung = self.bell.has_rung.swap(false, Ordering::Acquire);
+        let waker = self.waker.clone();
+        let cx = &mut Context::from_waker(&waker);
+        if has_rung {
+            self.poll_draining(cx);
+            self.poll_read(cx, read_ahead);
+        }
         if let Poll::Ready(Err(_)) = self.outbound.poll_flush(cx)
             && !self.ended
             && !self.is_stream
@@ -84,7 +120,7 @@ impl Io {
             self.ended = true;
             self.inbox.push_back(Inbound::Closed(CloseCode::ABNORMAL.into()));
         }
-        if !self.is_stream {
+        if has_rung && !self.is_stream {
             // A stream's queue moves when the socket's does, and that one is watched.
             self.poll_stall(cx);
         }
@@ -115,6 +151,10 @@ impl Io {
                 }
                 Poll::Pending => return,
             }
+        }
+        if !self.ended {
+            // The socket was not asked to the end, so that nobody rings when it says more.
+            self.bell.has_rung.store(true, Ordering::Relaxed);
         }
     }
 

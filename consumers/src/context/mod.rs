@@ -1,24 +1,28 @@
 //! What a handler can do: the verbs of a consumer.
 
+mod accept;
+
 use std::collections::BTreeSet;
-use std::future::{Ready, ready};
 use std::sync::Arc;
 
+use bytes::Bytes;
 use channel_layer::{ChannelName, Delivery, GroupName, Mailbox, Message};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
-use http::HeaderValue;
 use parking_lot::Mutex;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::sync::oneshot;
 use tokio::time::Interval;
 
+pub use accept::Accept;
+
 use crate::demultiplexer::Stream;
+use crate::frame::json_wire;
 use crate::layers::Slot;
 use crate::outbound::NotQueued;
 use crate::relay::{Membership, Receiver, Rendering};
-use crate::transport::{Acceptance, Handshake};
+use crate::transport::Handshake;
 use crate::{Close, Error, Event, Frame, FromFrame, Outbound, Result, Scope, heartbeat};
 
 /// The most groups that one connection may be in, joined and relayed together.
@@ -94,7 +98,7 @@ impl Context {
     /// A defect when the handshake is answered already, when the sub-protocol was not offered or when a header is
     /// not legal; [`Error::Gone`] when the client is.
     pub fn accept(&mut self) -> Accept<'_> {
-        Accept { context: self, acceptance: Acceptance::default(), fault: None }
+        Accept::new(self)
     }
 
     /// Sends a frame. When the client is slow and the outbound queue full, this waits; so a slow client slows its
@@ -108,7 +112,7 @@ impl Context {
             None => frame.wire(),
             Some(stream) => stream.around(&frame)?,
         };
-        self.push(&wire).await
+        self.push(wire).await
     }
 
     /// Sends a value as JSON text.
@@ -117,10 +121,10 @@ impl Context {
     /// As [`send`](Self::send), and a defect when the value has no JSON form.
     pub async fn send_json<T: Serialize + ?Sized + Sync>(&mut self, value: &T) -> Result {
         let wire = match &self.stream {
-            None => Frame::json(value)?.wire(),
+            None => json_wire(value)?,
             Some(stream) => stream.around_json(&serde_json::to_string(value)?),
         };
-        self.push(&wire).await
+        self.push(wire).await
     }
 
     /// Sends an event to the client as JSON text, which is encoded once for all who forward the same event.
@@ -132,7 +136,7 @@ impl Context {
             None => event.wire()?,
             Some(stream) => stream.around_event(event)?,
         };
-        self.push(&wire).await
+        self.push(wire).await
     }
 
     /// Ends the socket after this handler; before the handshake is accepted, refuses it with 403.
@@ -244,12 +248,12 @@ impl Context {
         Ok(self.member().await?.mailbox.name().clone())
     }
 
-    async fn push(&mut self, wire: &bytes::Bytes) -> Result {
+    async fn push(&mut self, mut wire: Bytes) -> Result {
         if self.handshake.is_some() {
             return Err(Error::defect("accept the handshake before sending"));
         }
         loop {
-            match self.outbound.push(wire) {
+            match self.outbound.push(&mut wire) {
                 Ok(()) => return Ok(()),
                 Err(NotQueued::Full) => self.outbound.room().await,
                 Err(NotQueued::Gone) => return Err(Error::Gone),
@@ -286,6 +290,11 @@ impl Context {
         self.mailbox.is_some() || self.handshake.is_some()
     }
 
+    /// What has come from the layer already.
+    pub(crate) fn heard_already(&mut self) -> Option<Delivery> {
+        self.mailbox.as_mut()?.mailbox.try_recv()
+    }
+
     /// Waits for what comes from the layer, and renews the connection's memberships meanwhile. Safe to cancel.
     pub(crate) async fn heard(&mut self) -> Heard {
         let Self { handshake, mailbox, scope, alias, .. } = self;
@@ -317,7 +326,7 @@ impl Context {
             Ok(incoming) => Ok(Some(incoming)),
             Err(error) => {
                 let answer = stream.unreadable(&error, &payload);
-                self.push(&answer).await?;
+                self.push(answer).await?;
                 Ok(None)
             }
         }
@@ -390,54 +399,6 @@ async fn or_never<F: Future>(future: Option<F>) -> F::Output {
     match future {
         Some(future) => future.await,
         None => std::future::pending().await,
-    }
-}
-
-/// An accepting answer in the making: await it to give it.
-#[must_use = "the handshake is accepted when this is awaited"]
-#[derive(Debug)]
-pub struct Accept<'a> {
-    context: &'a mut Context,
-    acceptance: Acceptance,
-    fault: Option<Error>,
-}
-
-impl Accept<'_> {
-    /// Chooses one of the sub-protocols that the client offers.
-    pub fn subprotocol(mut self, name: &str) -> Self {
-        if self.context.scope.subprotocols().any(|offered| offered == name) {
-            self.acceptance.subprotocol = HeaderValue::from_str(name).ok();
-        } else {
-            self.fault = Some(Error::defect(format!("the client does not offer the sub-protocol {name:?}")));
-        }
-        self
-    }
-
-    /// Adds a header to the answer.
-    pub fn header(mut self, name: &str, value: &str) -> Self {
-        if let Err(fault) = self.acceptance.header(name, value) {
-            self.fault = Some(fault.into());
-        }
-        self
-    }
-
-    fn answer(self) -> Result {
-        if let Some(fault) = self.fault {
-            return Err(fault);
-        }
-        let Some(handshake) = self.context.handshake.take() else {
-            return Err(Error::defect("the handshake is answered already"));
-        };
-        handshake.send(Handshake::Accept(self.acceptance)).map_err(|_| Error::Gone)
-    }
-}
-
-impl IntoFuture for Accept<'_> {
-    type Output = Result;
-    type IntoFuture = Ready<Result>;
-
-    fn into_future(self) -> Self::IntoFuture {
-        ready(self.answer())
     }
 }
 

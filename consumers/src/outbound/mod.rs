@@ -111,13 +111,13 @@ impl Outbound {
     }
 
     /// Queues a finished frame of the consumer's own; the connection's task writes it at the end of its turn, so
-    /// that what one handler sends in one go is one write.
-    pub(crate) fn push(&self, wire: &Bytes) -> Result<(), NotQueued> {
+    /// that what one handler sends in one go is one write. Takes the bytes if it has queued them.
+    pub(crate) fn push(&self, wire: &mut Bytes) -> Result<(), NotQueued> {
         let mut state = self.0.state.lock();
         match state.phase {
             Phase::Open if state.full_since.is_some() => Err(NotQueued::Full),
             Phase::Open => {
-                state.append(wire.clone(), 1);
+                state.append(std::mem::take(wire), 1);
                 Ok(())
             }
             Phase::Finishing | Phase::Gone => Err(NotQueued::Gone),
@@ -446,7 +446,7 @@ impl State {
                 room.notify_waiters();
             }
         }
-        self.backlog.shrink(PIECES_PER_WRITE);
+        self.backlog.shrink();
         Pin::new(writer).poll_flush(cx)
     }
 

@@ -217,9 +217,10 @@ impl Queue {
         self.pieces
     }
 
-    /// Gives back what an empty queue does not need, if it holds more than so many pieces' room.
-    pub(super) fn shrink(&mut self, room: usize) {
-        if self.latest.is_some() || self.pieces.capacity() > room {
+    /// Gives back what an empty queue does not need, which is everything: what has just been used elsewhere costs less to
+    /// take than what this socket has kept.
+    pub(super) fn shrink(&mut self) {
+        if self.latest.is_some() || self.pieces.capacity() > 0 {
             *self = Self::default();
         }
     }

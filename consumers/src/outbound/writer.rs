@@ -5,9 +5,12 @@ use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 
 use rustix::io::Errno;
-use rustix::net::{SendFlags, send};
+use rustix::net::{SendAncillaryBuffer, SendFlags, send, sendmsg};
 use tokio::io::AsyncWrite;
 use tokio::net::tcp::OwnedWriteHalf;
+
+/// It is not to wait, nor to end the process when the client is gone.
+const FLAGS: SendFlags = SendFlags::NOSIGNAL.union(SendFlags::DONTWAIT);
 
 /// A TCP connection is known by its type, for a relay writes to thousands of them in a row: what has to be looked up in
 /// memory on the way to each is most of what we add to the system call.
@@ -25,10 +28,17 @@ impl Writer {
                 return Pin::new(other).poll_write(&mut Context::from_waker(Waker::noop()), bytes);
             }
         };
-        // Past tokio's notion of what is ready, which is one more look-up: a poll finds it out, and corrects it.
-        match send(half.as_ref(), bytes, SendFlags::NOSIGNAL | SendFlags::DONTWAIT) {
-            Err(Errno::AGAIN | Errno::INTR) => Poll::Pending,
-            written => Poll::Ready(written.map_err(io::Error::from)),
+        at_once(send(half.as_ref(), bytes, FLAGS))
+    }
+
+    /// The same for some pieces.
+    fn write_pieces_now(&self, pieces: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
+        match (self, pieces) {
+            (Self::Tcp(half), [piece]) => at_once(send(half.as_ref(), piece, FLAGS)),
+            (Self::Tcp(half), pieces) => {
+                at_once(sendmsg(half.as_ref(), pieces, &mut SendAncillaryBuffer::default(), FLAGS))
+            }
+            (Self::Other(_), _) => Poll::Pending,
         }
     }
 
@@ -50,7 +60,11 @@ impl AsyncWrite for Writer {
         cx: &mut Context<'_>,
         pieces: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        self.pinned().poll_write_vectored(cx, pieces)
+        match self.write_pieces_now(pieces) {
+            // To be told when it takes more, and in case that it does by now.
+            Poll::Pending => self.pinned().poll_write_vectored(cx, pieces),
+            written => written,
+        }
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -59,6 +73,15 @@ impl AsyncWrite for Writer {
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.pinned().poll_shutdown(cx)
+    }
+}
+
+/// What a write past tokio's notion of what is ready came to. That notion is one more look-up; a poll finds out that it is
+/// wrong, and corrects it.
+fn at_once(written: rustix::io::Result<usize>) -> Poll<io::Result<usize>> {
+    match written {
+        Err(Errno::AGAIN | Errno::INTR) => Poll::Pending,
+        written => Poll::Ready(written.map_err(io::Error::from)),
     }
 }
 

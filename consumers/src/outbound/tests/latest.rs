@@ -58,7 +58,7 @@ async fn a_newer_frame_takes_the_place_of_an_older_one_that_has_not_begun_to_lea
     let (outbound, mut reader) = pipe(5);
     flush(&outbound).await;
     pass_on(&outbound, &[latest("a", "a1"), latest("b", "b1"), latest("c", "c1"), latest("d", "d1")]);
-    outbound.push(&wire("own")).unwrap();
+    outbound.push(&mut wire("own")).unwrap();
     pass_on(&outbound, &[latest("d", "d2"), latest("b", "b2"), latest("c", "c2, and longer")]);
     pass_on(&outbound, &[latest("c", "c3"), latest("b", "b3")]);
     assert_eq!(outbound.0.state.lock().backlog.superseded(), 4);
@@ -83,7 +83,7 @@ async fn what_is_held_is_replaced_too_but_stays_behind_what_the_handler_sends() 
     pass_on(&outbound, &[latest("x", "x0"), latest("a", "a1")]);
     outbound.hold();
     pass_on(&outbound, &[latest("a", "a2"), latest("b", "b1")]);
-    outbound.push(&wire("snapshot")).unwrap();
+    outbound.push(&mut wire("snapshot")).unwrap();
     pass_on(&outbound, &[latest("a", "a3")]);
     outbound.release();
     pass_on(&outbound, &[latest("a", "a4")]);
@@ -101,7 +101,7 @@ async fn they_never_make_a_socket_full_and_are_passed_on_to_one_that_is() {
     pass_on(&outbound, &[latest("one too many", "x"), latest("7", "newer")]);
     assert_eq!(outbound.take_missed(), Some(Missed::Count(1)));
     for _ in 0..UNSENT_FRAMES {
-        outbound.push(&wire("x")).unwrap();
+        outbound.push(&mut wire("x")).unwrap();
     }
     assert!(outbound.full_since().is_some());
     pass_on(&outbound, &[latest("8", "newer")]);
@@ -172,7 +172,7 @@ async fn run(steps: Vec<Step>, capacity: usize) -> (Vec<String>, Vec<String>) {
             }
             Step::Own => {
                 sent.push(format!("own {}", sent.len()));
-                outbound.push(&wire(&sent[sent.len() - 1])).unwrap();
+                outbound.push(&mut wire(&sent[sent.len() - 1])).unwrap();
                 most_unsent += 1;
             }
             Step::Reads(most) => {

@@ -38,7 +38,7 @@ async fn a_relayed_frame_is_written_at_once_and_an_own_one_at_the_end_of_the_tur
     flush(&outbound).await;
     assert!(outbound.pass_on(&wire("relayed"), 1));
     assert_eq!(read(&mut reader, 9).await, wire("relayed"));
-    outbound.push(&wire("own")).unwrap();
+    outbound.push(&mut wire("own")).unwrap();
     assert!(outbound.pass_on(&wire("behind"), 1));
     let mut byte = [0];
     assert!(tokio::time::timeout(Duration::from_secs(1), reader.read(&mut byte)).await.is_err());
@@ -55,7 +55,7 @@ async fn what_a_slow_socket_cannot_take_waits_in_order() {
         let text = wire(&format!("frame {n}"));
         expected.extend_from_slice(&text);
         if n % 2 == 0 {
-            outbound.push(&text).unwrap();
+            outbound.push(&mut text.clone()).unwrap();
         } else {
             assert!(outbound.pass_on(&text, 1));
         }
@@ -70,10 +70,10 @@ async fn a_full_socket_misses_relayed_frames_and_makes_its_consumer_wait() {
     let (outbound, mut reader) = pipe(1);
     flush(&outbound).await;
     for _ in 0..UNSENT_FRAMES {
-        outbound.push(&wire("x")).unwrap();
+        outbound.push(&mut wire("x")).unwrap();
     }
     assert!(outbound.full_since().is_some());
-    assert_eq!(outbound.push(&wire("x")), Err(NotQueued::Full));
+    assert_eq!(outbound.push(&mut wire("x")), Err(NotQueued::Full));
     assert!(outbound.pass_on(&wire("x"), 3));
     assert_eq!((outbound.take_missed(), outbound.take_missed()), (Some(Missed::Count(3)), None));
 
@@ -91,8 +91,8 @@ async fn a_full_socket_misses_relayed_frames_and_makes_its_consumer_wait() {
 #[tokio::test(start_paused = true)]
 async fn bytes_count_as_well_as_frames() {
     let (outbound, _reader) = pipe(1);
-    outbound.push(&Bytes::from(vec![0; UNSENT_BYTES])).unwrap();
-    assert_eq!(outbound.push(&wire("x")), Err(NotQueued::Full));
+    outbound.push(&mut Bytes::from(vec![0; UNSENT_BYTES])).unwrap();
+    assert_eq!(outbound.push(&mut wire("x")), Err(NotQueued::Full));
 }
 
 #[tokio::test(start_paused = true)]
@@ -101,7 +101,7 @@ async fn what_relays_pass_on_while_held_follows_what_the_handler_sends() {
     flush(&outbound).await;
     outbound.hold();
     assert!(outbound.pass_on(&wire("later"), 1));
-    outbound.push(&wire("first")).unwrap();
+    outbound.push(&mut wire("first")).unwrap();
     outbound.release();
     flush(&outbound).await;
     assert_eq!(read(&mut reader, 14).await, [wire("first"), wire("later")].concat());
@@ -112,7 +112,7 @@ async fn after_the_end_only_the_protocol_writes() {
     use tokio::io::AsyncWriteExt;
     let (outbound, mut reader) = pipe(1024);
     outbound.finish();
-    assert_eq!(outbound.push(&wire("x")), Err(NotQueued::Gone));
+    assert_eq!(outbound.push(&mut wire("x")), Err(NotQueued::Gone));
     assert!(!outbound.pass_on(&wire("x"), 1));
     outbound.protocol_writer().write_all(b"close").await.unwrap();
     flush(&outbound).await;
@@ -123,7 +123,7 @@ async fn after_the_end_only_the_protocol_writes() {
 async fn a_broken_socket_ends_the_queue_and_wakes_who_waits_for_room() {
     let (outbound, reader) = pipe(1);
     for _ in 0..UNSENT_FRAMES {
-        outbound.push(&wire("x")).unwrap();
+        outbound.push(&mut wire("x")).unwrap();
     }
     let waiting = tokio::spawn({
         let outbound = outbound.clone();
@@ -133,7 +133,7 @@ async fn a_broken_socket_ends_the_queue_and_wakes_who_waits_for_room() {
     drop(reader);
     flush(&outbound).await;
     waiting.await.unwrap();
-    assert_eq!(outbound.push(&wire("x")), Err(NotQueued::Gone));
+    assert_eq!(outbound.push(&mut wire("x")), Err(NotQueued::Gone));
 }
 
 #[tokio::test(start_paused = true)]
@@ -142,7 +142,7 @@ async fn a_streams_frames_are_taken_as_far_as_there_is_room_and_each_as_a_whole(
     flush(&outbound).await;
     let frame = wire("x");
     for _ in 0..UNSENT_FRAMES - 2 {
-        outbound.push(&frame).unwrap();
+        outbound.push(&mut frame.clone()).unwrap();
     }
     flush(&outbound).await;
     // One frame and a third have left.

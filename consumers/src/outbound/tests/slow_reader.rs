@@ -70,7 +70,7 @@ async fn what_is_not_relayed_is_not_pushed_out() {
     let (outbound, mut reader) = pipe(3);
     outbound.set_slow_reader(SlowReader::DropOldest);
     flush(&outbound).await;
-    outbound.push(&wire("own 1")).unwrap();
+    outbound.push(&mut wire("own 1")).unwrap();
     let key = Arc::new(FrameKey { relay: 0, text: "a".to_owned() });
     let latest = |text: &str| LatestFrame { key: Arc::clone(&key), wire: wire(text) };
     for n in 0..UNSENT_FRAMES - 1 {
