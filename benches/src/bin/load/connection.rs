@@ -42,9 +42,13 @@ pub(crate) struct Connection {
 }
 
 impl Connection {
-    /// Connects and asks for a WebSocket. `nth` decides where it comes from.
-    pub(crate) fn open(address: SocketAddr, path: &str, nth: u64) -> io::Result<Self> {
+    /// Connects and asks for a WebSocket. `nth` decides where it comes from. The kernel keeps `room` bytes for it, which
+    /// must be known before the server is told of it: what was promised and is not there comes again much later.
+    pub(crate) fn open(address: SocketAddr, path: &str, nth: u64, room: Option<usize>) -> io::Result<Self> {
         let socket = Socket::new(Domain::IPV4, Type::STREAM, Some(Protocol::TCP))?;
+        if let Some(room) = room {
+            socket.set_recv_buffer_size(room)?;
+        }
         if address.ip().is_loopback() {
             socket.bind(&SocketAddr::from((source(nth), 0)).into())?;
         }
@@ -184,7 +188,7 @@ mod tests {
     /// A connection to a server that sends these bytes in pieces of so many, and what the connection told.
     fn hear(bytes: &[u8], piece: usize) -> Vec<String> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-        let mut connection = Connection::open(listener.local_addr().unwrap(), "/", 7).unwrap();
+        let mut connection = Connection::open(listener.local_addr().unwrap(), "/", 7, None).unwrap();
         let (mut server, peer) = listener.accept().unwrap();
         assert_eq!(peer.ip(), source(7));
         let pong = Some((b"2".to_vec(), b"3".to_vec()));

@@ -15,6 +15,8 @@ use crate::options::Target;
 const AT_ONCE: usize = 100;
 /// How much is read at once.
 const SCRATCH: usize = 256 * 1024;
+/// The room of connections of which some do not read: that of a few segments on this machine.
+const LITTLE: usize = 32 * 1024;
 /// How long the poll waits when there is nothing else to do.
 pub(crate) const WAIT: Duration = Duration::from_millis(5);
 
@@ -30,6 +32,8 @@ pub(crate) struct Fleet {
     /// How many were ever opened.
     opened: u64,
     scratch: Vec<u8>,
+    /// How much the kernel keeps for a connection that does not read; as it likes, unless told.
+    room: Option<usize>,
     /// Places of which nothing is read.
     silent: Vec<bool>,
 }
@@ -45,8 +49,15 @@ impl Fleet {
             connections: Vec::new(),
             opened: 0,
             scratch: vec![0; SCRATCH],
+            room: None,
             silent: Vec::new(),
         })
+    }
+
+    /// Leaves the kernel little room for what comes. It would keep megabytes for a client that does not read, and the
+    /// server would notice late.
+    pub(crate) fn leave_little_room(&mut self) {
+        self.room = Some(LITTLE);
     }
 
     /// Opens a connection to each path, after those that are there, waits until the server has agreed to all, and
@@ -102,7 +113,7 @@ impl Fleet {
     }
 
     fn connect(&mut self, place: Place, path: &str) -> io::Result<Connection> {
-        let mut connection = Connection::open(self.target.addr, path, self.opened)?;
+        let mut connection = Connection::open(self.target.addr, path, self.opened, self.room)?;
         self.opened += 1;
         let interest = Interest::READABLE | Interest::WRITABLE;
         self.poll.registry().register(connection.stream(), Token(place), interest)?;

@@ -50,9 +50,13 @@ impl Gaps {
     /// The connection has ended, or begins anew: what it has lost until then. A close is a word, so what would have come
     /// after it is not lost.
     pub(crate) fn settle(&mut self) -> Losses {
-        let Self { lost, told, told_unknown, .. } = std::mem::take(self);
-        let told = if told_unknown { lost } else { lost.min(told) };
-        Losses { told, untold: lost - told }
+        std::mem::take(self).so_far()
+    }
+
+    /// What it has lost until now. A loss may be told a moment after it is seen.
+    pub(crate) fn so_far(&self) -> Losses {
+        let told = if self.told_unknown { self.lost } else { self.lost.min(self.told) };
+        Losses { told, untold: self.lost - told }
     }
 
     /// Whether a connection that has got something has got everything up to this number.

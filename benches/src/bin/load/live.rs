@@ -32,6 +32,9 @@ pub(crate) fn run(
     mut tell: impl FnMut(Report),
 ) -> Result<(), Failure> {
     let mut fleet = Fleet::new(&options.target)?;
+    if slow > 0 {
+        fleet.leave_little_room();
+    }
     fleet.open(repeat_n(&*options.path, options.subs + 1))?;
     let publisher = Publisher::new(options.subs, Writer::new(options.payload, &options.publish));
     let slow = slow_places(options.subs, slow);
@@ -99,6 +102,12 @@ impl Seen {
                 }
             },
         }
+    }
+
+    fn losses_so_far(&self) -> Losses {
+        let mut losses = self.losses;
+        self.gaps.iter().for_each(|gaps| losses.add(gaps.so_far()));
+        losses
     }
 
     fn settle(&mut self, place: Place) {
@@ -216,7 +225,8 @@ impl LiveRun<'_> {
     fn sample(&self, at: Duration, reconnected: u64) -> Result<(), Failure> {
         let rss = usage(&self.options.target)?.map_or(f64::NAN, |usage| usage.rss as f64 / 1024.0);
         let p99 = self.seen.latest.percentile(99).unwrap_or_default().as_secs_f64() * 1000.0;
-        let Seen { delivered, losses: Losses { told, untold }, closes, .. } = &self.seen;
+        let Seen { delivered, closes, .. } = &self.seen;
+        let Losses { told, untold } = self.seen.losses_so_far();
         eprintln!(
             "{:>5} s  {rss:.1} MiB  p99 {p99:.3} ms  delivered {delivered}  told {told}  untold {untold}  reconnected \
              {reconnected}  closed {closes}",
