@@ -5,6 +5,7 @@
 mod bench;
 mod cargo;
 mod environment;
+mod redis;
 mod server;
 mod shell;
 mod test;

@@ -6,6 +6,7 @@ use serde_json::Value;
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub(super) struct Figures {
     pub(super) cpu_us: Option<f64>,
+    pub(super) between_us: Option<f64>,
     pub(super) p50_ms: Option<f64>,
     pub(super) p99_ms: Option<f64>,
     pub(super) kib_per_connection: Option<f64>,
@@ -25,6 +26,7 @@ impl Figures {
         let due = figure("due").filter(|due| *due > 0.0);
         Some(Self {
             cpu_us: figure("cpu_us"),
+            between_us: figure("between_us"),
             p50_ms: figure("p50_ms"),
             p99_ms: figure("p99_ms"),
             kib_per_connection: figure("kib_per_connection"),

@@ -8,6 +8,8 @@ pub(super) struct Peer {
     /// What it can do.
     offers: &'static [Offer],
     dialect: Dialect,
+    /// The kind of layer between two processes of it, if it runs as two.
+    pub(super) layer: Option<&'static str>,
     /// It is sent so many times fewer messages than others, because it takes so much longer over each.
     pub(super) slower: u64,
 }
@@ -55,6 +57,8 @@ pub(super) enum Offer {
     Idle,
     /// Runs with a number of workers that it was told.
     Workers,
+    /// Runs as two processes with Redis between them.
+    Between,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -67,16 +71,18 @@ enum Dialect {
 
 const YARDSTICK: &[Offer] = &[Offer::FanOut, Offer::Groups, Offer::Change, Offer::Workers];
 const OURS: &[Offer] =
-    &[Offer::FanOut, Offer::Echo, Offer::Groups, Offer::Change, Offer::Idle, Offer::Workers];
+    &[Offer::FanOut, Offer::Echo, Offer::Groups, Offer::Change, Offer::Idle, Offer::Workers, Offer::Between];
 const USUAL: &[Offer] = &[Offer::FanOut, Offer::Echo, Offer::Groups, Offer::Idle];
 
 /// All of them; the first that offers what a workload needs is what the others are compared with.
-pub(super) const PEERS: [Peer; 12] = [
+pub(super) const PEERS: [Peer; 14] = [
     Peer::plain("raw", Source::Ours("raw", &[]), YARDSTICK),
     Peer::plain("bare-echo", Source::Ours("bare", &["--what", "echo"]), &[Offer::Echo]),
     Peer::plain("bare-upgrade", Source::Ours("bare", &["--what", "upgrade"]), &[Offer::Idle]),
     Peer::plain("waterway", Source::Ours("site", &[]), OURS),
     Peer::plain("waterway-2", Source::Ours("site", &["--workers", "2"]), &[Offer::Workers]),
+    Peer::between("waterway-pubsub", "redis+pubsub"),
+    Peer::between("waterway-core", "redis"),
     Peer::plain("bun", Source::Bun("bun"), USUAL),
     Peer::plain("axum-broadcast", Source::Cargo("axum-broadcast"), USUAL),
     Peer {
@@ -91,7 +97,11 @@ pub(super) const PEERS: [Peer; 12] = [
 
 impl Peer {
     const fn plain(name: &'static str, source: Source, offers: &'static [Offer]) -> Self {
-        Self { name, source, offers, dialect: Dialect::Plain, slower: 1 }
+        Self { name, source, offers, dialect: Dialect::Plain, layer: None, slower: 1 }
+    }
+
+    const fn between(name: &'static str, layer: &'static str) -> Self {
+        Self { layer: Some(layer), ..Self::plain(name, Source::Ours("site", &[]), &[Offer::Between]) }
     }
 
     const fn socket_io(name: &'static str, source: Source) -> Self {
@@ -121,7 +131,7 @@ impl Peer {
 
 fn plain(offer: Offer) -> (&'static str, &'static str) {
     match offer {
-        Offer::FanOut | Offer::Idle | Offer::Workers => ("/", "%P%"),
+        Offer::FanOut | Offer::Idle | Offer::Workers | Offer::Between => ("/", "%P%"),
         Offer::Echo => ("/echo", "%P%"),
         Offer::Groups => ("/group/{n}", "%P%"),
         Offer::Change => ("/change", r#"{"text":"%P%"}"#),

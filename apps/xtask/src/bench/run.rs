@@ -11,6 +11,7 @@ use super::prepare::{self, Prepared};
 use super::table::Row;
 use super::workloads::Workload;
 use crate::cargo;
+use crate::redis::Redis;
 use crate::server::{self, Server};
 use crate::shell::{self, Failure};
 
@@ -75,22 +76,50 @@ impl Bench {
     }
 
     fn measure(&self, workload: &Workload, peer: &Peer, prepared: &Prepared) -> Result<Figures, Failure> {
-        let address = server::free_address()?;
-        let mut command = on_core(workload, "0", &prepared.words(address)?);
-        let log = self.logs.path().join(format!("{}.log", peer.name));
-        let mut server = Server::start(command.current_dir(prepared.folder()), address, &log)?;
-        server.wait_until_open()?;
+        let redis = peer.layer.map(|_| Redis::start()).transpose()?;
+        let layer = peer.layer.zip(redis.as_ref());
+        let layer = layer.map(|(kind, redis)| format!("{kind}://{}", redis.address()));
+        let mut servers = Vec::new();
+        for _ in 0..if layer.is_some() { 2 } else { 1 } {
+            servers.push(self.start(workload, peer, prepared, layer.as_deref())?);
+        }
         let mut words = vec![self.load.display().to_string()];
         words.extend(workload.words(peer, self.is_quick));
-        let (address, pid) = (address.to_string(), server.pid().to_string());
-        let target = ["--json", "--addr", &address, "--pids", &pid, "--name", peer.name];
+        let addresses = joined(&servers, |server| server.address().to_string());
+        let pids = joined(&servers, |server| server.pid().to_string());
+        let target = ["--json", "--addr", &addresses, "--pids", &pids, "--name", peer.name];
         words.extend(target.map(str::to_owned));
+        if let Some(redis) = &redis {
+            words.extend(["--between".to_owned(), redis.pid().to_string()]);
+        }
         let output = shell::read(&mut on_core(workload, "1", &words));
         if output.is_err() {
-            server.show_log();
+            servers.iter().for_each(Server::show_log);
         }
         Figures::read(&output?).ok_or_else(|| Failure::NoReport(workload.name.to_owned()))
     }
+
+    /// Starts one process of a server.
+    fn start(
+        &self,
+        workload: &Workload,
+        peer: &Peer,
+        prepared: &Prepared,
+        layer: Option<&str>,
+    ) -> Result<Server, Failure> {
+        let address = server::free_address()?;
+        let mut words = prepared.words(address)?;
+        words.extend(layer.iter().flat_map(|layer| ["--layer", layer]).map(str::to_owned));
+        let mut command = on_core(workload, "0", &words);
+        let log = self.logs.path().join(format!("{}.{}.log", peer.name, address.port()));
+        let mut server = Server::start(command.current_dir(prepared.folder()), address, &log)?;
+        server.wait_until_open()?;
+        Ok(server)
+    }
+}
+
+fn joined(servers: &[Server], of: impl Fn(&Server) -> String) -> String {
+    servers.iter().map(of).collect::<Vec<_>>().join(",")
 }
 
 /// A command of these words, on one core if the workload wants that. What it starts as is what it stays, so that its

@@ -13,8 +13,9 @@ pub(super) struct Row {
 /// How a column is called, how many decimals it has, and where its figure is found.
 type Column = (&'static str, usize, fn(&Figures) -> Option<f64>);
 
-const COLUMNS: [Column; 8] = [
+const COLUMNS: [Column; 9] = [
     ("CPU us", 3, |figures| figures.cpu_us),
+    ("CPU us of Redis", 3, |figures| figures.between_us),
     ("p50 ms", 3, |figures| figures.p50_ms),
     ("p99 ms", 3, |figures| figures.p99_ms),
     ("KiB a connection", 2, |figures| figures.kib_per_connection),

@@ -30,7 +30,7 @@ const fn workload(name: &'static str, title: &'static str, offer: Offer, command
 
 /// All of them, in the order of the tables. The kernel keeps up to 4 MiB for a client that does not read before its
 /// server notices, so the messages of slow and soak are large.
-pub(super) const WORKLOADS: [Workload; 14] = [
+pub(super) const WORKLOADS: [Workload; 15] = [
     Workload {
         amount: Some(("--msgs", 2000)),
         ..workload("fan-out", "one message of 128 bytes at a time to 1,000", Offer::FanOut, "fan-out")
@@ -72,6 +72,15 @@ pub(super) const WORKLOADS: [Workload; 14] = [
         amount: Some(("--msgs", 2000)),
         is_pinned: false,
         ..workload("workers", "one worker and two, cores not pinned", Offer::Workers, "fan-out")
+    },
+    Workload {
+        amount: Some(("--msgs", 2000)),
+        ..workload(
+            "redis",
+            "two processes of 500 with Redis between them, beside one in memory",
+            Offer::Between,
+            "fan-out",
+        )
     },
     Workload {
         arguments: &["--subs", "5000"],
@@ -135,6 +144,6 @@ mod tests {
         let of = |peer: usize, is_quick| WORKLOADS[0].words(&PEERS[peer], is_quick).join(" ");
         assert_eq!(of(0, false), "fan-out --path / --publish %P% --msgs 2000");
         assert_eq!(of(0, true), "fan-out --path / --publish %P% --msgs 200");
-        assert!(of(11, false).ends_with("--msgs 50"), "{}", of(11, false));
+        assert!(of(PEERS.len() - 1, false).ends_with("--msgs 50"), "{}", of(PEERS.len() - 1, false));
     }
 }

@@ -6,10 +6,10 @@ use std::path::Path;
 use std::process::Command;
 
 use super::postgres::Postgres;
-use super::redis::Redis;
 use super::shell::{self, Failure};
 use super::site::{Setup, Site};
 use super::{cargo, tools};
+use crate::redis::Redis;
 
 /// The program under test, which is also its crate's name.
 const PROGRAM: &str = "manage";

@@ -4,7 +4,6 @@ mod bridge;
 mod browser;
 mod interop;
 mod postgres;
-mod redis;
 mod site;
 mod summary;
 mod web;

@@ -113,7 +113,8 @@ impl Fleet {
     }
 
     fn connect(&mut self, place: Place, path: &str) -> io::Result<Connection> {
-        let mut connection = Connection::open(self.target.addr, path, self.opened, self.room)?;
+        let address = self.target.addr[place % self.target.addr.len()];
+        let mut connection = Connection::open(address, path, self.opened, self.room)?;
         self.opened += 1;
         let interest = Interest::READABLE | Interest::WRITABLE;
         self.poll.registry().register(connection.stream(), Token(place), interest)?;

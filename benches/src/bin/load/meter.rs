@@ -54,12 +54,14 @@ impl Meter {
 pub(crate) struct Measurement {
     began: Instant,
     server: Option<Usage>,
+    between: Option<Usage>,
     own: Usage,
 }
 
 impl Measurement {
     pub(crate) fn begin(target: &Target) -> Result<Self, Failure> {
-        Ok(Self { server: usage(target)?, own: Usage::own()?, began: Instant::now() })
+        let (server, between, own) = (usage(target)?, used(&target.between)?, Usage::own()?);
+        Ok(Self { server, between, own, began: Instant::now() })
     }
 
     /// Whether it has taken longer than it may.
@@ -76,7 +78,7 @@ impl Measurement {
         due: u64,
     ) -> Result<Report, Failure> {
         let seconds = self.began.elapsed().as_secs_f64();
-        let (server, own) = (usage(target)?, Usage::own()?);
+        let (server, between, own) = (usage(target)?, used(&target.between)?, Usage::own()?);
         let report = Report {
             name: target.name.clone(),
             connections: fleet.len(),
@@ -88,13 +90,18 @@ impl Measurement {
             ..Report::default()
         };
         let server = self.server.zip(server).map(|(before, after)| [before, after]);
-        Ok(report.with_cost(server, [self.own, own]).with_latencies(&meter.latencies))
+        let between = self.between.zip(between).map(|(before, after)| [before, after]);
+        Ok(report.with_cost(server, [self.own, own]).with_between(between).with_latencies(&meter.latencies))
     }
 }
 
 /// What the server has used, when it was said which processes it is.
 pub(crate) fn usage(target: &Target) -> Result<Option<Usage>, Failure> {
-    if target.pids.is_empty() { Ok(None) } else { Usage::of(&target.pids).map(Some) }
+    used(&target.pids)
+}
+
+fn used(pids: &[u32]) -> Result<Option<Usage>, Failure> {
+    if pids.is_empty() { Ok(None) } else { Usage::of(pids).map(Some) }
 }
 
 #[cfg(test)]

@@ -64,15 +64,18 @@ impl Workload {
 /// The server, and what it must be told.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct Target {
-    /// Where the server listens.
-    #[arg(long)]
-    pub(crate) addr: SocketAddr,
+    /// Where the server listens; connections are dealt out to several in turn.
+    #[arg(long, value_delimiter = ',', required = true)]
+    pub(crate) addr: Vec<SocketAddr>,
     /// What to call the server in the output.
     #[arg(long, default_value = "server")]
     pub(crate) name: String,
     /// The processes of the server, whose CPU time and memory are told.
     #[arg(long, value_delimiter = ',')]
     pub(crate) pids: Vec<u32>,
+    /// Processes that stand between those of the server, whose CPU time is told apart.
+    #[arg(long, value_delimiter = ',')]
+    pub(crate) between: Vec<u32>,
     /// A text frame that every connection sends once it is open; may be given more than once.
     #[arg(long)]
     pub(crate) sub: Vec<String>,
@@ -242,9 +245,11 @@ mod tests {
 
     #[test]
     fn options_are_read() {
-        let line = "load fan-out --addr 127.0.0.1:80 --pids 1,2 --sub 40 --sub 41 --pong 2=3 --rate 10";
+        let line = "load fan-out --addr 127.0.0.1:80,127.0.0.1:81 --pids 1,2 --between 3 --sub 40 --sub 41 --pong 2=3 --rate 10";
         let Workload::FanOut(fan_out) = parse(line).unwrap().workload else { panic!("another workload") };
         assert_eq!(fan_out.target.pids, [1, 2]);
+        assert_eq!(fan_out.target.between, [3]);
+        assert_eq!(fan_out.target.addr.len(), 2);
         assert_eq!(fan_out.target.sub, ["40", "41"]);
         assert_eq!(fan_out.target.pong().unwrap(), Some((b"2".to_vec(), b"3".to_vec())));
         assert_eq!((fan_out.pace.rate, fan_out.pace.window), (Some(10), 1));

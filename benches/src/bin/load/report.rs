@@ -18,9 +18,11 @@ pub(crate) struct Report {
     pub(crate) delivered: u64,
     pub(crate) due: u64,
     pub(crate) seconds: f64,
-    /// Microseconds of CPU for each delivery, the server's and the generator's own.
+    /// Microseconds of CPU for each delivery, the server's, those of what stands between its processes, and our own.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) cpu_us: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) between_us: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) generator_us: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -55,13 +57,21 @@ pub(crate) struct Report {
 impl Report {
     /// Adds what the deliveries have cost the server and us.
     pub(crate) fn with_cost(mut self, server: Option<[Usage; 2]>, own: [Usage; 2]) -> Self {
-        let each = |[before, after]: [Usage; 2]| {
-            (after.cpu - before.cpu).as_secs_f64() * 1e6 / self.delivered.max(1) as f64
-        };
-        self.cpu_us = server.map(each);
-        self.generator_us = Some(each(own));
+        self.cpu_us = server.map(|server| self.of_each(server));
+        self.generator_us = Some(self.of_each(own));
         self.rss_mib = server.map(|[_, after]| after.rss as f64 / 1024.0);
         self
+    }
+
+    /// Adds what they have cost those who stand between the server's processes.
+    pub(crate) fn with_between(mut self, between: Option<[Usage; 2]>) -> Self {
+        self.between_us = between.map(|between| self.of_each(between));
+        self
+    }
+
+    /// Microseconds of CPU for each delivery.
+    fn of_each(&self, [before, after]: [Usage; 2]) -> f64 {
+        (after.cpu - before.cpu).as_secs_f64() * 1e6 / self.delivered.max(1) as f64
     }
 
     pub(crate) fn with_latencies(mut self, latencies: &Latencies) -> Self {
@@ -96,6 +106,7 @@ impl fmt::Display for Report {
         }
         let figures = [
             (self.cpu_us, "us CPU per delivery"),
+            (self.between_us, "us between"),
             (self.generator_us, "us generator"),
             (self.p50_ms, "ms p50"),
             (self.p99_ms, "ms p99"),
@@ -133,6 +144,8 @@ mod tests {
     fn cost_is_told_for_each_delivery() {
         let report = Report { delivered: 1000, due: 2000, seconds: 1.0, ..Report::default() };
         let report = report.with_cost(Some([usage(10, 0), usage(14, 2048)]), [usage(0, 0), usage(1, 0)]);
+        let report = report.with_between(Some([usage(3, 9), usage(5, 9)]));
+        assert_eq!(report.between_us, Some(2.0));
         assert_eq!((report.cpu_us, report.generator_us, report.rss_mib), (Some(4.0), Some(1.0), Some(2.0)));
         let line = report.to_string();
         assert!(line.contains("50.00% delivered, 1000/s") && line.contains("4.000 us CPU"), "{line}");

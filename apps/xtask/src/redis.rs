@@ -4,14 +4,14 @@
 use std::net::SocketAddr;
 use std::process::Command;
 
-use super::server::{self, Server};
-use super::shell::Failure;
-use super::tools;
+use crate::server::{self, Server};
+use crate::shell::Failure;
+use crate::tools;
 
 /// A running server; dropping it kills it and deletes its folder.
 pub(super) struct Redis {
     // Declared before the folder, the server is dropped first: nothing writes to a folder that is gone.
-    _server: Server,
+    server: Server,
     address: SocketAddr,
     _folder: tempfile::TempDir,
 }
@@ -26,12 +26,17 @@ impl Redis {
         command.args(["--bind", &host, "--port", &port, "--save", ""]).current_dir(folder.path());
         let mut server = Server::start(&mut command, address, &folder.path().join("log"))?;
         server.wait_until_open()?;
-        Ok(Self { _server: server, address, _folder: folder })
+        Ok(Self { server, address, _folder: folder })
     }
 
     /// Host and port, as they stand in URLs.
     pub(super) fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// The process.
+    pub(super) fn pid(&self) -> u32 {
+        self.server.pid()
     }
 }
 
