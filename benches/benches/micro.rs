@@ -100,6 +100,39 @@ fn frame_is_parsed_and_unmasked(bencher: Bencher<'_, '_>, length: usize) {
     });
 }
 
+/// What a client of `/change` in `site` sends and gets.
+#[derive(Serialize, Deserialize)]
+struct Line {
+    text: String,
+    #[serde(default)]
+    nth: u64,
+}
+
+fn line() -> Line {
+    Line { text: "x".repeat(128), nth: 7 }
+}
+
+/// The first of the three steps that `/change` takes besides delivering: once for each message.
+#[divan::bench]
+fn change_is_parsed(bencher: Bencher<'_, '_>) {
+    let text = serde_json::to_string(&line()).expect("it is JSON");
+    bencher.bench(|| serde_json::from_str::<Line>(black_box(&text)).is_ok());
+}
+
+/// The second, once for each receiver: its own copy, with another number.
+#[divan::bench]
+fn change_is_made(bencher: Bencher<'_, '_>) {
+    let line = line();
+    bencher.bench(|| Line { text: black_box(&line).text.clone(), nth: line.nth + 1 });
+}
+
+/// The third, once for each receiver.
+#[divan::bench]
+fn change_is_encoded(bencher: Bencher<'_, '_>) {
+    let line = line();
+    bencher.bench(|| Frame::json(black_box(&line)).is_ok());
+}
+
 #[divan::bench]
 fn json_frame_is_made(bencher: Bencher<'_, '_>) {
     let said = said();

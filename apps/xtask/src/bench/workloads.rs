@@ -105,7 +105,7 @@ pub(super) const WORKLOADS: [Workload; 15] = [
         ..workload("slow", "50 messages of 16 KiB a second to 1,000, 10% do not read", Offer::FanOut, "slow")
     },
     Workload {
-        arguments: &["--subs", "5000", "--rate", "25", "--payload", "4096", "--slow-for", "60"],
+        arguments: &["--subs", "5000", "--rate", "25", "--payload", "4096", "--slow-for", "120"],
         amount: Some(("--seconds", 600)),
         takes_long: true,
         ..workload("soak", "5,000, 10% reconnect each second, 1% do not read", Offer::FanOut, "soak")

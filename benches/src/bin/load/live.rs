@@ -20,8 +20,8 @@ use crate::report::Report;
 
 /// Of so many subscribers the latency of one is noted.
 const LOOKED_AT: usize = 8;
-/// How long a slow subscriber reads before it stops again.
-const READS_FOR: Duration = Duration::from_secs(1);
+/// How long a slow subscriber reads before it stops again: long enough to get through what waits for it in the kernel.
+const READS_FOR: Duration = Duration::from_secs(8);
 /// How long the last messages may take.
 const LAST: Duration = Duration::from_secs(5);
 

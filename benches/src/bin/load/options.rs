@@ -216,7 +216,7 @@ pub(crate) struct Live {
     /// Percent of the subscribers that are slow: 10 in slow, 1 in soak.
     #[arg(long)]
     pub(crate) slow: Option<u64>,
-    /// Seconds for which a slow subscriber does not read, before it reads for one.
+    /// Seconds for which a slow subscriber does not read, before it reads for eight.
     #[arg(long, default_value_t = 15)]
     pub(crate) slow_for: u64,
 }
