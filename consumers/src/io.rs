@@ -239,3 +239,100 @@ impl Io {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::AtomicUsize;
+
+    use channel_layer::Missed;
+    use parking_lot::Mutex;
+
+    use super::*;
+
+    /// A socket that counts how often it is asked, and says what it was given to say.
+    #[derive(Clone, Default)]
+    struct Counted(Arc<Said>);
+
+    #[derive(Default)]
+    struct Said {
+        asked: AtomicUsize,
+        frames: Mutex<VecDeque<Frame>>,
+        waker: Mutex<Option<Waker>>,
+    }
+
+    impl Counted {
+        fn say(&self, texts: &[&str]) {
+            self.0.frames.lock().extend(texts.iter().map(|text| Frame::text(*text)));
+            self.0.waker.lock().take().into_iter().for_each(Waker::wake);
+        }
+
+        fn asked(&self) -> usize {
+            self.0.asked.load(Ordering::Relaxed)
+        }
+    }
+
+    impl Socket for Counted {
+        fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Inbound>> {
+            self.0.asked.fetch_add(1, Ordering::Relaxed);
+            *self.0.waker.lock() = Some(cx.waker().clone());
+            let frame = self.0.frames.lock().pop_front();
+            frame.map_or(Poll::Pending, |frame| Poll::Ready(Some(Inbound::Frame(frame))))
+        }
+
+        fn close(&mut self, _: &Close) {}
+    }
+
+    fn fixture() -> (Counted, Outbound, Io) {
+        let (socket, outbound) = (Counted::default(), Outbound::new());
+        let io = Io::new(Box::new(socket.clone()), outbound.clone(), &Shutdown::new(), false);
+        (socket, outbound, io)
+    }
+
+    fn signal(io: &mut Io) -> Option<Signal> {
+        match io.poll_signal(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(signal) => Some(signal),
+            Poll::Pending => None,
+        }
+    }
+
+    #[tokio::test]
+    async fn a_socket_is_asked_when_it_has_rung_and_not_after_every_event() {
+        let (socket, _outbound, mut io) = fixture();
+        assert!(signal(&mut io).is_none());
+        let asked = socket.asked();
+        (0..10).for_each(|_| assert!(signal(&mut io).is_none()));
+        assert_eq!(socket.asked(), asked);
+        socket.say(&["a"]);
+        assert!(matches!(signal(&mut io), Some(Signal::Frame(_))));
+    }
+
+    #[tokio::test]
+    async fn all_frames_of_one_ring_are_heard() {
+        let (socket, _outbound, mut io) = fixture();
+        assert!(signal(&mut io).is_none());
+        socket.say(&["a", "b", "c"]);
+        for _ in 0..3 {
+            assert!(matches!(signal(&mut io), Some(Signal::Frame(_))));
+        }
+        assert!(signal(&mut io).is_none());
+    }
+
+    #[tokio::test]
+    async fn what_is_read_ahead_of_a_handler_does_not_end_the_reading() {
+        let (socket, _outbound, mut io) = fixture();
+        let texts = vec!["x"; READ_AHEAD + 1];
+        socket.say(&texts);
+        io.poll(&mut Context::from_waker(Waker::noop()));
+        assert_eq!(socket.asked(), READ_AHEAD);
+        let heard = std::iter::from_fn(|| signal(&mut io)).count();
+        assert_eq!(heard, texts.len());
+    }
+
+    #[tokio::test]
+    async fn a_loss_rings_too() {
+        let (_socket, outbound, mut io) = fixture();
+        assert!(signal(&mut io).is_none());
+        outbound.miss(Missed::Count(2));
+        assert!(matches!(signal(&mut io), Some(Signal::Missed(Missed::Count(2)))));
+    }
+}
