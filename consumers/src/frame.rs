@@ -86,18 +86,23 @@ fn head(opcode: u8, payload: usize) -> ([u8; HEAD_LIMIT], usize) {
     const FINAL: u8 = 0x80;
     let mut head = [0; HEAD_LIMIT];
     head[0] = FINAL | opcode;
-    if let (Ok(short), 0..=125) = (u8::try_from(payload), payload) {
-        head[1] = short;
-        return (head, 2);
-    }
-    if let Ok(length) = u16::try_from(payload) {
-        head[1] = 126;
-        head[2..4].copy_from_slice(&length.to_be_bytes());
-        return (head, 4);
-    }
-    head[1] = 127;
-    head[2..].copy_from_slice(&(payload as u64).to_be_bytes());
-    (head, HEAD_LIMIT)
+    let length = match (u8::try_from(payload), u16::try_from(payload)) {
+        (Ok(short @ 0..=125), _) => {
+            head[1] = short;
+            2
+        }
+        (_, Ok(length)) => {
+            head[1] = 126;
+            head[2..4].copy_from_slice(&length.to_be_bytes());
+            4
+        }
+        _ => {
+            head[1] = 127;
+            head[2..].copy_from_slice(&(payload as u64).to_be_bytes());
+            HEAD_LIMIT
+        }
+    };
+    (head, length)
 }
 
 /// What a consumer takes from its client: a type that can be made of a frame.
@@ -179,6 +184,14 @@ mod tests {
             assert_eq!(wire.len() as u64 - cursor.position(), length as u64);
         }
         assert_eq!(Frame::text("hi").wire().as_ref(), b"\x81\x02hi");
+    }
+
+    #[test]
+    fn json_that_is_written_in_place_is_the_same_frame() {
+        for length in [0, 100, 123, 124, 300, 65_533, 65_534, 100_000] {
+            let text = "x".repeat(length);
+            assert_eq!(json_wire(&text).unwrap(), Frame::json(&text).unwrap().wire());
+        }
     }
 
     fn code<T: FromFrame>(frame: Frame) -> u16 {

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::task::{Context, Poll, Wake, Waker};
+use std::task::{Context, Poll, Wake};
 use std::time::Duration;
 
 use channel_layer::Missed;
@@ -42,9 +42,8 @@ pub(crate) struct Io {
     is_draining: bool,
     cut: CancellationToken,
     stall: Option<Box<Stall>>,
+    /// What the socket and the clock are given to ring.
     bell: Arc<Bell>,
-    /// What the socket and the clock are given to ring the bell.
-    waker: Waker,
 }
 
 /// Tells whether the connection's task was woken by its socket or the clock, and not by the channel layer alone: to ask
@@ -92,7 +91,6 @@ impl Io {
             is_draining: false,
             cut: shutdown.cut_token(),
             stall: None,
-            waker: Arc::clone(&bell).into(),
             bell,
         }
     }
@@ -107,7 +105,7 @@ impl Io {
     fn serve(&mut self, cx: &mut Context<'_>, read_ahead: usize) {
         self.bell.task.register(cx.waker());
         let has_rung = self.bell.has_rung.swap(false, Ordering::Acquire);
-        let waker = self.waker.clone();
+        let waker = Arc::clone(&self.bell).into();
         let cx = &mut Context::from_waker(&waker);
         if has_rung {
             self.poll_draining(cx);
@@ -243,8 +241,8 @@ impl Io {
 #[cfg(test)]
 mod tests {
     use std::sync::atomic::AtomicUsize;
+    use std::task::Waker;
 
-    use channel_layer::Missed;
     use parking_lot::Mutex;
 
     use super::*;

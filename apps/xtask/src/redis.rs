@@ -5,33 +5,31 @@ use std::net::SocketAddr;
 use std::process::Command;
 
 use crate::server::{self, Server};
-use crate::shell::Failure;
+use crate::shell::{self, Failure};
 use crate::tools;
 
 /// A running server; dropping it kills it and deletes its folder.
 pub(super) struct Redis {
     // Declared before the folder, the server is dropped first: nothing writes to a folder that is gone.
     server: Server,
-    address: SocketAddr,
     _folder: tempfile::TempDir,
 }
 
 impl Redis {
     pub(super) fn start() -> Result<Self, Failure> {
-        let folder = tempfile::Builder::new().prefix("waterway-").tempdir();
-        let folder = folder.map_err(Failure::io("make a temporary folder"))?;
+        let folder = shell::temporary_folder()?;
         let address = server::free_address()?;
         let (host, port) = (address.ip().to_string(), address.port().to_string());
         let mut command = Command::new(tools::REDIS.path()?);
         command.args(["--bind", &host, "--port", &port, "--save", ""]).current_dir(folder.path());
         let mut server = Server::start(&mut command, address, &folder.path().join("log"))?;
         server.wait_until_open()?;
-        Ok(Self { server, address, _folder: folder })
+        Ok(Self { server, _folder: folder })
     }
 
     /// Host and port, as they stand in URLs.
     pub(super) fn address(&self) -> SocketAddr {
-        self.address
+        self.server.address()
     }
 
     /// The process.

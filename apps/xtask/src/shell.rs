@@ -166,6 +166,12 @@ fn command_line(command: &Command) -> String {
     words.map(|word| word.to_string_lossy()).collect::<Vec<_>>().join(" ")
 }
 
+/// A folder of our own, which goes with the handle.
+pub(super) fn temporary_folder() -> Result<tempfile::TempDir, Failure> {
+    let folder = tempfile::Builder::new().prefix("waterway-").tempdir();
+    folder.map_err(Failure::io("make a temporary folder"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

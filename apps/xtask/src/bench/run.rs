@@ -39,8 +39,7 @@ impl Bench {
         workloads: &[&'static Workload],
         is_quick: bool,
     ) -> Result<Self, Failure> {
-        let logs = tempfile::Builder::new().prefix("waterway-bench-").tempdir();
-        let logs = logs.map_err(Failure::io("make a temporary folder"))?;
+        let logs = shell::temporary_folder()?;
         let is_needed = |peer: &&&Peer| workloads.iter().any(|workload| peer.offers(workload.offer));
         let peers: Vec<&'static Peer> = peers.iter().filter(is_needed).copied().collect();
         let mut names = vec![LOAD];
@@ -79,10 +78,9 @@ impl Bench {
         let redis = peer.layer.map(|_| Redis::start()).transpose()?;
         let layer = peer.layer.zip(redis.as_ref());
         let layer = layer.map(|(kind, redis)| format!("{kind}://{}", redis.address()));
-        let mut servers = Vec::new();
-        for _ in 0..if layer.is_some() { 2 } else { 1 } {
-            servers.push(self.start(workload, peer, prepared, layer.as_deref())?);
-        }
+        let processes = if layer.is_some() { 2 } else { 1 };
+        let start = |_| self.start(workload, peer, prepared, layer.as_deref());
+        let servers = (0..processes).map(start).collect::<Result<Vec<_>, _>>()?;
         let mut words = vec![self.load.display().to_string()];
         words.extend(workload.words(peer, self.is_quick));
         let addresses = joined(&servers, |server| server.address().to_string());

@@ -22,8 +22,7 @@ const FEATURE: &str = "routing/database";
 pub(super) fn tests(root: &Path, folder: &Path, python: &Path, postgres: &Postgres) -> Result<(), Failure> {
     let bridge = fetch(folder, python)?;
     let program = cargo::build_example(root, FEATURE, EXAMPLE)?;
-    let copy = tempfile::Builder::new().prefix("waterway-").tempdir();
-    let copy = copy.map_err(Failure::io("make a temporary folder"))?;
+    let copy = shell::temporary_folder()?;
     browser::copy(&root.join(TESTS), copy.path()).map_err(Failure::io(format!("copy {TESTS}")))?;
     browser::install(copy.path())?;
     let file = format!("sqlite:{}", copy.path().join("things.db").display());

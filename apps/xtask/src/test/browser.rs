@@ -32,8 +32,7 @@ const OF_PROCESSES: &str = "processes.test.mjs";
 /// Builds the program and runs the browser tests against it: served by one process, and by two.
 pub(super) fn tests(root: &Path) -> Result<(), Failure> {
     let program = cargo::build(root, PROGRAM)?;
-    let folder = tempfile::Builder::new().prefix("waterway-").tempdir();
-    let folder = folder.map_err(Failure::io("make a temporary folder"))?;
+    let folder = shell::temporary_folder()?;
     for part in [TESTS, MODULES] {
         copy(&root.join(part), &folder.path().join(part)).map_err(Failure::io(format!("copy {part}")))?;
     }

@@ -52,8 +52,7 @@ pub(super) struct Postgres {
 
 impl Postgres {
     pub(super) fn start() -> Result<Self, Failure> {
-        let folder = tempfile::Builder::new().prefix("waterway-").tempdir();
-        let folder = folder.map_err(Failure::io("make a temporary folder"))?;
+        let folder = shell::temporary_folder()?;
         let user = User::other_than_root()?;
         give(folder.path(), user.as_ref())?;
         make_cluster(folder.path(), user.as_ref())?;

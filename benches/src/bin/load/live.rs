@@ -22,7 +22,8 @@ use crate::report::Report;
 const LOOKED_AT: usize = 8;
 /// How long a slow subscriber reads before it stops again: long enough to get through what waits for it in the kernel.
 const READS_FOR: Duration = Duration::from_secs(8);
-/// How long the last messages may take: a slow subscriber gets what the kernel holds for it, megabytes, a few segments at a time.
+/// How long the last messages may take: a slow subscriber gets what the kernel holds for it, megabytes, a few segments at
+/// a time.
 const LAST: Duration = Duration::from_secs(120);
 
 /// Opens the connections and keeps them busy; `shares` are the percents that reconnect each second and that are slow.
