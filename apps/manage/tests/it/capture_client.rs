@@ -18,6 +18,9 @@ use crate::socket::Socket;
 /// How long nothing may come while there is always something to come.
 const SILENCE: Duration = Duration::from_secs(20);
 
+/// How many starts may be refused: fewer than would hide a layer that does not come back.
+const REFUSALS: u64 = 5;
+
 /// What the page would show of an order.
 pub(crate) type Shown = [String; 4];
 
@@ -41,6 +44,8 @@ pub(crate) struct Client {
     pub(crate) has_ended: bool,
     pub(crate) repeats: u64,
     pub(crate) losses: u64,
+    /// How many starts were refused, each with the advice to try again.
+    refusals: u64,
     pub(crate) checks: u64,
     /// The longest time between two changes.
     pub(crate) silence: Duration,
@@ -67,6 +72,7 @@ impl Client {
             has_ended: false,
             repeats: 0,
             losses: 0,
+            refusals: 0,
             checks: 0,
             silence: Duration::ZERO,
             last: None,
@@ -96,14 +102,24 @@ impl Client {
             }
             "realtime.missed" => {
                 self.losses += 1;
-                self.is_settled = false;
-                let start = json!({"type": "realtime.start"}).to_string();
-                // The process may have been killed since.
-                drop(self.socket.0.send(Message::text(start)).await);
+                self.start_again().await;
+            }
+            // A start that was under way while the process was stopped: its answer from Redis counts as late.
+            "error" => {
+                self.refusals += 1;
+                assert!(self.refusals <= REFUSALS, "{frame}");
+                self.start_again().await;
             }
             "order.changed" => self.hear(frame),
             _ => panic!("{frame}"),
         }
+    }
+
+    async fn start_again(&mut self) {
+        self.is_settled = false;
+        let start = json!({"type": "realtime.start"}).to_string();
+        // The process may have been killed since.
+        drop(self.socket.0.send(Message::text(start)).await);
     }
 
     fn hear(&mut self, event: &Value) {
