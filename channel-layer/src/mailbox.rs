@@ -1,7 +1,9 @@
 //! The receiving end of a process-specific channel.
 
 use std::fmt;
+use std::future::poll_fn;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 
 use crate::hub::Hub;
 use crate::queue::Queue;
@@ -68,14 +70,12 @@ impl Mailbox {
 
     /// Waits for what comes next. Safe to cancel: nothing is lost.
     pub async fn recv(&mut self) -> Delivery {
-        loop {
-            // The wish to be woken comes before the look, so that an arrival between the two is not slept over.
-            let arrival = self.queue.arrival();
-            if let Some(delivery) = self.hub.pop(&self.queue) {
-                return delivery;
-            }
-            arrival.await;
-        }
+        poll_fn(|cx| self.poll_recv(cx)).await
+    }
+
+    /// As [`recv`](Self::recv), for who waits for other things beside it: the task that polled last is woken.
+    pub fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Delivery> {
+        self.hub.poll_pop(&self.queue, cx)
     }
 
     /// What has arrived already, if anything has.

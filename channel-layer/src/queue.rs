@@ -1,9 +1,10 @@
 //! A bounded queue of messages that remembers what it had to refuse, and where.
 
 use std::collections::HashMap;
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::Notify;
 use tokio::sync::futures::Notified;
 use tokio::time::Instant;
@@ -11,11 +12,13 @@ use tokio::time::Instant;
 use crate::line::Line;
 use crate::{ChannelName, Delivery, GroupName, Message, Missed};
 
-/// The queue of one channel, for one mailbox or for all receivers of a normal channel.
+/// The queue of one channel, for one mailbox or for all receivers of a normal channel. It counts in 32 bits, since there
+/// may be very many.
 pub(crate) struct Queue {
     name: ChannelName,
-    capacity: usize,
+    capacity: u32,
     state: Mutex<State>,
+    /// For those who wait for a normal channel.
     arrived: Notify,
     /// The groups of a mailbox and its slot in each; `None` once the mailbox is gone.
     pub(crate) memberships: Mutex<Option<HashMap<GroupName, usize>>>,
@@ -25,8 +28,10 @@ pub(crate) struct Queue {
 struct State {
     entries: Line<Entry>,
     /// Entries that are messages.
-    messages: usize,
-    receivers: usize,
+    messages: u32,
+    receivers: u32,
+    /// The task of a mailbox's owner while it waits: one look-up less than a list of those who wait.
+    owner: Option<Waker>,
 }
 
 /// What became of a message that was pushed.
@@ -47,7 +52,7 @@ impl Queue {
     pub(crate) fn new(name: ChannelName, capacity: usize) -> Self {
         Self {
             name,
-            capacity,
+            capacity: u32::try_from(capacity).unwrap_or(u32::MAX),
             state: Mutex::default(),
             arrived: Notify::new(),
             memberships: Mutex::new(Some(HashMap::new())),
@@ -66,9 +71,8 @@ impl Queue {
         }
         state.messages += 1;
         state.entries.push_back(Entry::Message { message: message.clone(), arrived: now });
-        let is_crowded = state.messages * 2 > self.capacity;
-        drop(state);
-        self.arrived.notify_one();
+        let is_crowded = state.messages > self.capacity / 2;
+        self.wake(state);
         if is_crowded { Pushed::Crowded } else { Pushed::Stored }
     }
 
@@ -80,8 +84,16 @@ impl Queue {
         } else {
             state.entries.push_back(Entry::Missed(missed));
         }
+        self.wake(state);
+    }
+
+    fn wake(&self, mut state: MutexGuard<'_, State>) {
+        let owner = state.owner.take();
         drop(state);
-        self.arrived.notify_one();
+        match owner {
+            Some(owner) => owner.wake(),
+            None => self.arrived.notify_one(),
+        }
     }
 
     /// Drops messages that are too old from the front, and says how many; a mailbox is left a note of it.
@@ -91,7 +103,18 @@ impl Queue {
 
     /// Takes what is in front and not too old; and how many messages were. An empty queue does not ask what time it is.
     pub(crate) fn pop(&self, expiry: Duration) -> (u64, Option<Delivery>) {
+        self.take(&mut self.state.lock(), expiry)
+    }
+
+    /// The same for a mailbox's owner; when there is nothing, the owner's task is woken by what arrives next.
+    pub(crate) fn poll_pop(&self, cx: &Context<'_>, expiry: Duration) -> (u64, Poll<Delivery>) {
         let mut state = self.state.lock();
+        let (expired, delivery) = self.take(&mut state, expiry);
+        let polled = delivery.map_or_else(|| state.wait(cx), Poll::Ready);
+        (expired, polled)
+    }
+
+    fn take(&self, state: &mut State, expiry: Duration) -> (u64, Option<Delivery>) {
         if state.entries.is_empty() {
             return (0, None);
         }
@@ -110,7 +133,7 @@ impl Queue {
         (expired, delivery)
     }
 
-    /// Completes after something has arrived.
+    /// Completes after something has arrived in a normal channel.
     pub(crate) fn arrival(&self) -> Notified<'_> {
         self.arrived.notified()
     }
@@ -147,6 +170,13 @@ impl Queue {
 }
 
 impl State {
+    fn wait<T>(&mut self, cx: &Context<'_>) -> Poll<T> {
+        if !self.owner.as_ref().is_some_and(|owner| owner.will_wake(cx.waker())) {
+            self.owner = Some(cx.waker().clone());
+        }
+        Poll::Pending
+    }
+
     fn expire(&mut self, oldest: Option<Instant>, name: &ChannelName) -> u64 {
         let Some(oldest) = oldest else { return 0 };
         let (mut expired, mut note) = (0, None::<Missed>);
@@ -178,6 +208,9 @@ pub(crate) fn oldest_allowed(now: Instant, expiry: Duration) -> Option<Instant> 
 mod tests {
     use super::*;
     use std::collections::BTreeMap;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::task::Wake;
 
     fn message(text: &str) -> Message {
         Message::new(&BTreeMap::from([("type", text)])).unwrap()
@@ -223,6 +256,36 @@ mod tests {
         assert_eq!(pop(&queue), Some(Delivery::Message(message("new"))));
         assert_eq!(pop(&queue), Some(Delivery::Missed(Missed::Count(1))));
         assert_eq!(pop(&queue), Some(Delivery::Message(message("room"))));
+    }
+
+    #[test]
+    fn the_task_that_polled_last_is_woken_once_and_loses_nothing() {
+        let (queue, now) = (queue(9), Instant::now());
+        let tasks: [_; 2] = std::array::from_fn(|_| Arc::new(AtomicUsize::new(0)));
+        let poll = |task: &Arc<AtomicUsize>| {
+            let waker = Arc::new(Counted(Arc::clone(task))).into();
+            queue.poll_pop(&Context::from_waker(&waker), EXPIRY).1
+        };
+        let woken = || tasks.each_ref().map(|task| task.load(Ordering::Relaxed));
+        assert!(tasks.iter().all(|task| poll(task).is_pending()));
+        queue.push(&message("a"), now);
+        queue.push(&message("b"), now);
+        assert_eq!(woken(), [0, 1], "the first one has given up");
+        for text in ["a", "b"] {
+            assert_eq!(poll(&tasks[0]), Poll::Ready(Delivery::Message(message(text))));
+        }
+        assert!(poll(&tasks[0]).is_pending());
+        queue.miss(Missed::Count(1));
+        assert_eq!(woken(), [1, 1]);
+    }
+
+    /// Counts how often a task is woken.
+    struct Counted(Arc<AtomicUsize>);
+
+    impl Wake for Counted {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
     }
 
     #[test]

@@ -100,27 +100,20 @@ impl Driver {
     async fn next(&mut self) -> Input {
         let Self { context, io, is_layer_first, .. } = self;
         *is_layer_first = !*is_layer_first;
-        if *is_layer_first && let Some(delivery) = context.heard_already() {
-            return self.input(Came::Heard(Heard::Delivery(delivery)));
+        if context.begins_renewal() {
+            io.expect_renewal();
         }
-        // Most connections hear nothing from the layer themselves, and then hold no future for it.
-        let mut heard = context.hears().then(|| Box::pin(context.heard()));
         let came = poll_fn(|cx| {
-            let mut from_layer = |cx: &mut task::Context<'_>| match heard.as_mut() {
-                Some(heard) => heard.as_mut().poll(cx).map(Came::Heard),
-                None => Poll::Pending,
-            };
-            if *is_layer_first && let Poll::Ready(heard) = from_layer(cx) {
-                return Poll::Ready(heard);
+            if *is_layer_first && let Poll::Ready(heard) = context.poll_heard(cx) {
+                return Poll::Ready(Came::Heard(heard));
             }
-            match io.poll_signal(cx) {
+            match io.poll_signal(cx, |cx| context.poll_renewal(cx)) {
                 Poll::Ready(signal) => Poll::Ready(Came::Signal(signal)),
                 Poll::Pending if *is_layer_first => Poll::Pending,
-                Poll::Pending => from_layer(cx),
+                Poll::Pending => context.poll_heard(cx).map(Came::Heard),
             }
         })
         .await;
-        drop(heard);
         self.input(came)
     }
 

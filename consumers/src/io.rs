@@ -4,11 +4,11 @@ use std::collections::VecDeque;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::task::{Context, Poll, Wake};
+use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
 use channel_layer::Missed;
-use futures_util::task::AtomicWaker;
+use parking_lot::Mutex;
 use tokio::time::{Instant, Sleep};
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
@@ -42,8 +42,11 @@ pub(crate) struct Io {
     is_draining: bool,
     cut: CancellationToken,
     stall: Option<Box<Stall>>,
-    /// What the socket and the clock are given to ring.
+    /// What the socket and the clock are given to ring, and the task that it wakes.
     bell: Arc<Bell>,
+    task: Option<Waker>,
+    /// It has rung, and the renewal was not asked since.
+    owes_renewal: bool,
 }
 
 /// Tells whether the connection's task was woken by its socket or the clock, and not by the channel layer alone: to ask
@@ -51,7 +54,7 @@ pub(crate) struct Io {
 #[derive(Default)]
 struct Bell {
     has_rung: AtomicBool,
-    task: AtomicWaker,
+    task: Mutex<Option<Waker>>,
 }
 
 impl Wake for Bell {
@@ -61,7 +64,9 @@ impl Wake for Bell {
 
     fn wake_by_ref(self: &Arc<Self>) {
         self.has_rung.store(true, Ordering::Release);
-        self.task.wake();
+        // Woken without the lock, for that may run anything.
+        let task = self.task.lock().clone();
+        task.into_iter().for_each(Waker::wake);
     }
 }
 
@@ -80,7 +85,7 @@ impl Io {
         is_stream: bool,
     ) -> Self {
         // It is to look at everything once.
-        let bell = Arc::new(Bell { has_rung: true.into(), task: AtomicWaker::new() });
+        let bell = Arc::new(Bell { has_rung: true.into(), task: Mutex::default() });
         Self {
             socket,
             outbound,
@@ -92,6 +97,8 @@ impl Io {
             cut: shutdown.cut_token(),
             stall: None,
             bell,
+            task: None,
+            owes_renewal: false,
         }
     }
 
@@ -103,8 +110,10 @@ impl Io {
     /// Serves the socket and reads until so much waits to be handled. When nothing of it has rung, only what was queued
     /// meanwhile is written.
     fn serve(&mut self, cx: &mut Context<'_>, read_ahead: usize) {
-        self.bell.task.register(cx.waker());
-        let has_rung = self.bell.has_rung.swap(false, Ordering::Acquire);
+        let has_rung = self.has_rung(cx);
+        if !has_rung && self.outbound.flush() {
+            return;
+        }
         let waker = Arc::clone(&self.bell).into();
         let cx = &mut Context::from_waker(&waker);
         if has_rung {
@@ -122,6 +131,22 @@ impl Io {
             // A stream's queue moves when the socket's does, and that one is watched.
             self.poll_stall(cx);
         }
+    }
+
+    /// Whether the bell has rung since the last call; from here on it wakes the calling task.
+    fn has_rung(&mut self, cx: &Context<'_>) -> bool {
+        if !self.task.as_ref().is_some_and(|task| task.will_wake(cx.waker())) {
+            self.task = Some(cx.waker().clone());
+            self.bell.task.lock().clone_from(&self.task);
+        }
+        let has_rung = self.bell.has_rung.swap(false, Ordering::Acquire);
+        self.owes_renewal |= has_rung;
+        has_rung
+    }
+
+    /// Lets the next [`poll_signal`](Self::poll_signal) ask for the renewal in any case: it is new to the clock.
+    pub(crate) fn expect_renewal(&mut self) {
+        self.owes_renewal = true;
     }
 
     fn poll_draining(&mut self, cx: &mut Context<'_>) {
@@ -180,13 +205,20 @@ impl Io {
     }
 
     /// The next thing to handle: an end of our own making first (a shutdown, a stall), then losses, then what the
-    /// client says, its own end among it, in order.
-    pub(crate) fn poll_signal(&mut self, cx: &mut Context<'_>) -> Poll<Signal> {
+    /// client says, its own end among it, in order. What else there is to do when the clock rings, `renew` does.
+    pub(crate) fn poll_signal(
+        &mut self,
+        cx: &mut Context<'_>,
+        renew: impl FnOnce(&mut Context<'_>),
+    ) -> Poll<Signal> {
         // Only a handler that has to wait is read ahead of. Otherwise the socket says one thing at a time, so that
         // a frame's answer is written before the close behind it is read, to which the protocol replies at once.
         // A stream's socket is asked last: whatever is handled before its frame may be the stream's end, and what
         // it has not said by then is answered.
         self.serve(cx, if self.is_stream { 0 } else { 1 });
+        if std::mem::take(&mut self.owes_renewal) {
+            renew(&mut Context::from_waker(&Arc::clone(&self.bell).into()));
+        }
         if self.is_draining {
             return Poll::Ready(Signal::Draining);
         }
@@ -241,9 +273,6 @@ impl Io {
 #[cfg(test)]
 mod tests {
     use std::sync::atomic::AtomicUsize;
-    use std::task::Waker;
-
-    use parking_lot::Mutex;
 
     use super::*;
 
@@ -287,7 +316,7 @@ mod tests {
     }
 
     fn signal(io: &mut Io) -> Option<Signal> {
-        match io.poll_signal(&mut Context::from_waker(Waker::noop())) {
+        match io.poll_signal(&mut Context::from_waker(Waker::noop()), |_| {}) {
             Poll::Ready(signal) => Some(signal),
             Poll::Pending => None,
         }

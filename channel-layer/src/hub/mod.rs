@@ -7,6 +7,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
+use std::task::{Context, Poll};
 
 use parking_lot::{Mutex, RwLock};
 use tokio::sync::Notify;
@@ -193,6 +194,13 @@ impl Hub {
         let (expired, delivery) = queue.pop(self.limits.expiry);
         count(&self.losses.expired, expired);
         delivery
+    }
+
+    /// The same for a mailbox's owner.
+    pub(crate) fn poll_pop(&self, queue: &Queue, cx: &Context<'_>) -> Poll<Delivery> {
+        let (expired, polled) = queue.poll_pop(cx, self.limits.expiry);
+        count(&self.losses.expired, expired);
+        polled
     }
 
     /// Makes a channel a member, or renews its membership; whether it is a new one.

@@ -4,6 +4,7 @@ mod accept;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::task::{self, Poll};
 
 use bytes::Bytes;
 use channel_layer::{ChannelName, Delivery, GroupName, Mailbox, Message};
@@ -48,6 +49,8 @@ struct Member {
     mailbox: Mailbox,
     groups: BTreeSet<GroupName>,
     renewal: Interval,
+    /// The clock does not know of the renewal yet.
+    begins_renewal: bool,
     /// The renewal in progress: kept here because waiting for it is interrupted by whatever comes first. The mutex
     /// is never locked; it lets the connection be shared between threads although the future cannot.
     renewing: Option<Mutex<BoxFuture<'static, ()>>>,
@@ -212,6 +215,7 @@ impl Context {
             if member.renewing.take().is_some() {
                 // It might join the group again; it starts anew without it.
                 member.renewal.reset_immediately();
+                member.begins_renewal = true;
             }
             let slot = self.scope.channel_layers().slot(self.alias);
             if let Some(Slot { layer, .. }) = slot {
@@ -271,7 +275,8 @@ impl Context {
             let layer = self.slot()?.layer;
             let mailbox = layer.new_channel("specific").await?;
             let renewal = heartbeat::renewal(&*layer);
-            let member = Member { mailbox, groups: BTreeSet::new(), renewal, renewing: None };
+            let groups = BTreeSet::new();
+            let member = Member { mailbox, groups, renewal, begins_renewal: true, renewing: None };
             self.mailbox = Some(Box::new(member));
         }
         self.mailbox.as_deref_mut().ok_or(Error::Gone)
@@ -285,36 +290,42 @@ impl Context {
         Ok(())
     }
 
-    /// Whether anything may come from the layer, or the handshake is still unanswered.
-    pub(crate) fn hears(&self) -> bool {
-        self.mailbox.is_some() || self.handshake.is_some()
+    /// What comes from the layer next, or that the client went away before its handshake was answered.
+    pub(crate) fn poll_heard(&mut self, cx: &mut task::Context<'_>) -> Poll<Heard> {
+        if let Some(handshake) = &mut self.handshake
+            && handshake.poll_closed(cx).is_ready()
+        {
+            return Poll::Ready(Heard::Unanswered);
+        }
+        match &mut self.mailbox {
+            Some(member) => member.mailbox.poll_recv(cx).map(Heard::Delivery),
+            None => Poll::Pending,
+        }
     }
 
-    /// What has come from the layer already.
-    pub(crate) fn heard_already(&mut self) -> Option<Delivery> {
-        self.mailbox.as_mut()?.mailbox.try_recv()
+    /// Whether [`poll_renewal`](Self::poll_renewal) has to be called though no time has passed.
+    pub(crate) fn begins_renewal(&mut self) -> bool {
+        self.mailbox.as_mut().is_some_and(|member| std::mem::take(&mut member.begins_renewal))
     }
 
-    /// Waits for what comes from the layer, and renews the connection's memberships meanwhile. Safe to cancel.
-    pub(crate) async fn heard(&mut self) -> Heard {
-        let Self { handshake, mailbox, scope, alias, .. } = self;
+    /// Renews the connection's memberships when it is time, of which the clock tells the task of `cx`.
+    pub(crate) fn poll_renewal(&mut self, cx: &mut task::Context<'_>) {
+        let Some(member) = self.mailbox.as_deref_mut() else { return };
+        let Member { mailbox, groups, renewal, renewing, .. } = member;
         loop {
-            let Some(Member { mailbox, groups, renewal, renewing }) = mailbox.as_deref_mut() else {
-                or_never(handshake.as_mut().map(oneshot::Sender::closed)).await;
-                return Heard::Unanswered;
-            };
-            tokio::select! {
-                delivery = mailbox.recv() => return Heard::Delivery(delivery),
-                () = or_never(handshake.as_mut().map(oneshot::Sender::closed)) => return Heard::Unanswered,
-                () = or_never(renewing.as_mut().map(Mutex::get_mut)) => *renewing = None,
-                _ = renewal.tick(), if renewing.is_none() => {
-                    let (layer, groups, name) =
-                        (scope.channel_layers().get(alias).cloned(), groups.clone(), mailbox.name().clone());
-                    *renewing = layer.map(|layer| {
-                        Mutex::new(async move { heartbeat::renew(&*layer, &groups, &name).await }.boxed())
-                    });
-                }
+            if let Some(renewing) = renewing
+                && renewing.get_mut().as_mut().poll(cx).is_pending()
+            {
+                return;
             }
+            *renewing = None;
+            if renewal.poll_tick(cx).is_pending() {
+                return;
+            }
+            let Some(layer) = self.scope.channel_layers().get(self.alias).cloned() else { return };
+            let (groups, name) = (groups.clone(), mailbox.name().clone());
+            let renew = async move { heartbeat::renew(&*layer, &groups, &name).await };
+            *renewing = Some(Mutex::new(renew.boxed()));
         }
     }
 
@@ -391,14 +402,6 @@ impl Context {
 impl std::fmt::Debug for Context {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Context").field("scope", &self.scope).finish_non_exhaustive()
-    }
-}
-
-/// Completes with a future; never when there is none.
-async fn or_never<F: Future>(future: Option<F>) -> F::Output {
-    match future {
-        Some(future) => future.await,
-        None => std::future::pending().await,
     }
 }
 

@@ -1,6 +1,7 @@
 //! The one queue through which everything leaves a socket, in order and under one lock: what the consumer sends,
 //! what relays pass on, and what the protocol itself says (pongs, closes).
 
+mod protocol;
 mod queue;
 mod writer;
 
@@ -19,6 +20,7 @@ use tokio::time::Instant;
 
 use crate::SlowReader;
 use crate::slow_reader::{COUNTERS, count};
+pub use protocol::ProtocolWriter;
 use queue::{Counts, Queue};
 pub(crate) use queue::{FrameKey, LatestFrame};
 use writer::Writer;
@@ -296,6 +298,17 @@ impl Outbound {
         polled
     }
 
+    /// Writes what is queued if the socket takes all of it at once; whether nothing is left. If something is, or the
+    /// socket is broken, [`poll_flush`](Self::poll_flush) says what to wait for.
+    pub(crate) fn flush(&self) -> bool {
+        let mut state = self.0.state.lock();
+        let polled = state.poll_write(&mut Context::from_waker(Waker::noop()), &self.0.room);
+        if let Poll::Ready(Err(_)) = &polled {
+            state.abandon(&self.0.room);
+        }
+        matches!(polled, Poll::Ready(Ok(())))
+    }
+
     /// Writes what is queued and then ends the writing half, so that the peer sees the end of the stream.
     ///
     /// # Errors
@@ -464,35 +477,6 @@ impl std::fmt::Debug for Outbound {
             .field("frames", &state.backlog.frames())
             .field("bytes", &state.backlog.bytes())
             .finish_non_exhaustive()
-    }
-}
-
-/// Writes pongs and close frames into a socket's outbound queue, behind what is queued already.
-#[derive(Debug)]
-pub struct ProtocolWriter(Outbound);
-
-impl AsyncWrite for ProtocolWriter {
-    fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        let mut state = self.0.0.state.lock();
-        match state.phase {
-            Phase::Gone => Poll::Ready(Err(io::ErrorKind::BrokenPipe.into())),
-            // A peer that pings and never reads gets no pongs beyond the limit. Who asks is the connection's
-            // task, which is woken in any case when the backlog moves.
-            // Once the frames have ended there is no limit, for all that comes then is the close frame.
-            Phase::Open if state.backlog.bytes() >= 2 * UNSENT_BYTES => Poll::Pending,
-            _ => {
-                state.append(Bytes::copy_from_slice(bytes), 0);
-                Poll::Ready(Ok(bytes.len()))
-            }
-        }
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
     }
 }
 

@@ -239,6 +239,47 @@ async fn a_group_that_is_left_while_it_is_renewed_is_left() {
     assert_eq!(probe.log.of("event"), ["c"]);
 }
 
+/// Leaves the group `left` when it hears of anything.
+struct Leaver;
+
+impl WebsocketConsumer for Leaver {
+    type Incoming = Frame;
+    type Event = Told;
+
+    async fn connect(&mut self, ctx: &mut Context) -> Result {
+        ctx.join(&group("left")).await?;
+        ctx.join(&group("room")).await?;
+        ctx.accept().await
+    }
+
+    async fn receive(&mut self, _: &mut Context, _: Frame) -> Result {
+        Ok(())
+    }
+
+    async fn event(&mut self, ctx: &mut Context, told: Event<Told>) -> Result {
+        ctx.leave(&group("left")).await?;
+        ctx.forward(&told).await
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn whoever_leaves_a_group_when_told_is_renewed_in_the_others() {
+    let layer = TestLayer::new(Limits::default().group_expiry(Duration::from_secs(3)));
+    let mut client = WebsocketCommunicator::new(application(|_| Ok(Leaver)), "/").layers(layer.clone());
+    client.connect().await.unwrap();
+    layer.slow_down(Duration::from_millis(50));
+    // In the middle of a renewal, so that it has to start anew.
+    tokio::time::sleep(Duration::from_millis(1020)).await;
+    layer.group_send(&group("room"), message("leave")).await.unwrap();
+    assert_eq!(client.receive_json::<Told>().await.unwrap().text(), "leave");
+    for _ in 0..5 {
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        layer.group_send(&group("left"), message("nobody hears this")).await.unwrap();
+        layer.group_send(&group("room"), message("still here")).await.unwrap();
+        assert_eq!(client.receive_json::<Told>().await.unwrap().text(), "still here");
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn consumers_answer_one_another_by_channel_name() {
     let layer = InMemoryLayer::default();
