@@ -43,6 +43,8 @@ pub(crate) async fn answer<B>(
         let (scope, transport) = emptied(given);
         app.open(scope, transport).await;
     });
+    // Most applications answer in their first turn, and then no timer is set, which would cost more than the turn.
+    tokio::task::yield_now().await;
     match tokio::time::timeout(site.sockets.handshake_timeout, answer).await {
         Ok(Ok(Handshake::Accept(acceptance))) => switching(&key, acceptance),
         Ok(Ok(Handshake::Deny(denial))) => denied(denial),

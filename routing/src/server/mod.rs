@@ -84,6 +84,10 @@ impl Server {
             tracing::debug!(%cause, "the limit of open files stays as it is");
         }
         let listener = TcpListener::bind(addr).await?;
+        // What a listener is set to, the connections that it accepts are set to.
+        if let Err(cause) = rustix::net::sockopt::set_tcp_nodelay(&listener, true) {
+            tracing::debug!(%cause, "TCP_NODELAY could not be set");
+        }
         Ok(Self { listener, config: ServerConfig::default(), shutdown: Shutdown::new() })
     }
 
@@ -184,9 +188,6 @@ fn connection<S>(config: &ServerConfig, stream: TcpStream, service: S, shutdown:
 where
     S: HttpService<Incoming, ResBody = Body, Error = Infallible, Future: Send> + Send + 'static,
 {
-    if let Err(cause) = stream.set_nodelay(true) {
-        tracing::debug!(%cause, "TCP_NODELAY could not be set");
-    }
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(config.header_timeout)
@@ -215,4 +216,16 @@ fn refuse(stream: &TcpStream) {
     let answer = b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 5\r\nConnection: close\r\nContent-Length: 0\r\n\r\n";
     // A client that takes no answer is cut off without one.
     let _ = stream.try_write(answer);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn small_answers_do_not_wait_for_one_another() {
+        let server = Server::bind("127.0.0.1:0").await.unwrap();
+        let _client = TcpStream::connect(server.local_addr().unwrap()).await.unwrap();
+        assert!(accept(&server.listener).await.0.nodelay().unwrap());
+    }
 }
