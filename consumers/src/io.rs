@@ -45,8 +45,8 @@ pub(crate) struct Io {
     /// What the socket and the clock are given to ring, and the task that it wakes.
     bell: Arc<Bell>,
     task: Option<Waker>,
-    /// It has rung, and the renewal was not asked since.
-    owes_renewal: bool,
+    /// It has rung, and [`poll_signal`](Self::poll_signal) has not looked what that has come to.
+    has_news: bool,
 }
 
 /// Tells whether the connection's task was woken by its socket or the clock, and not by the channel layer alone: to ask
@@ -98,7 +98,7 @@ impl Io {
             stall: None,
             bell,
             task: None,
-            owes_renewal: false,
+            has_news: false,
         }
     }
 
@@ -140,13 +140,14 @@ impl Io {
             self.bell.task.lock().clone_from(&self.task);
         }
         let has_rung = self.bell.has_rung.swap(false, Ordering::Acquire);
-        self.owes_renewal |= has_rung;
+        self.has_news |= has_rung;
         has_rung
     }
 
-    /// Lets the next [`poll_signal`](Self::poll_signal) ask for the renewal in any case: it is new to the clock.
+    /// Lets the next [`poll_signal`](Self::poll_signal) ask for the renewal though nothing has rung: the clock does not
+    /// know of it.
     pub(crate) fn expect_renewal(&mut self) {
-        self.owes_renewal = true;
+        self.has_news = true;
     }
 
     fn poll_draining(&mut self, cx: &mut Context<'_>) {
@@ -216,17 +217,11 @@ impl Io {
         // A stream's socket is asked last: whatever is handled before its frame may be the stream's end, and what
         // it has not said by then is answered.
         self.serve(cx, if self.is_stream { 0 } else { 1 });
-        if std::mem::take(&mut self.owes_renewal) {
+        if std::mem::take(&mut self.has_news) {
             renew(&mut Context::from_waker(&Arc::clone(&self.bell).into()));
-        }
-        if self.is_draining {
-            return Poll::Ready(Signal::Draining);
-        }
-        if self.stall.as_ref().is_some_and(|stall| stall.is_over) {
-            return Poll::Ready(Signal::Stalled);
-        }
-        if let Some(missed) = self.outbound.take_missed() {
-            return Poll::Ready(Signal::Missed(missed));
+            if let Some(signal) = self.news() {
+                return Poll::Ready(signal);
+            }
         }
         if self.is_stream {
             self.poll_read(cx, 1);
@@ -236,6 +231,17 @@ impl Io {
             Some(Inbound::Closed(close)) => Poll::Ready(Signal::Closed(close)),
             None => Poll::Pending,
         }
+    }
+
+    /// What has come of a ring, other than what the client says.
+    fn news(&self) -> Option<Signal> {
+        if self.is_draining {
+            return Some(Signal::Draining);
+        }
+        if self.stall.as_ref().is_some_and(|stall| stall.is_over) {
+            return Some(Signal::Stalled);
+        }
+        self.outbound.take_missed().map(Signal::Missed)
     }
 
     /// Whether the deadline of a shutdown has passed.

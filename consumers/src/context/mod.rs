@@ -40,6 +40,8 @@ pub struct Context {
     closing: Option<Box<Close>>,
     alias: &'static str,
     mailbox: Option<Box<Member>>,
+    /// There is a renewal that the clock does not know of yet.
+    begins_renewal: bool,
     relays: Vec<Membership>,
     stream: Option<Arc<Stream>>,
 }
@@ -49,8 +51,6 @@ struct Member {
     mailbox: Mailbox,
     groups: BTreeSet<GroupName>,
     renewal: Interval,
-    /// The clock does not know of the renewal yet.
-    begins_renewal: bool,
     /// The renewal in progress: kept here because waiting for it is interrupted by whatever comes first. The mutex
     /// is never locked; it lets the connection be shared between threads although the future cannot.
     renewing: Option<Mutex<BoxFuture<'static, ()>>>,
@@ -78,6 +78,7 @@ impl Context {
             closing: None,
             alias,
             mailbox: None,
+            begins_renewal: false,
             relays: Vec::new(),
             stream: None,
         }
@@ -215,7 +216,7 @@ impl Context {
             if member.renewing.take().is_some() {
                 // It might join the group again; it starts anew without it.
                 member.renewal.reset_immediately();
-                member.begins_renewal = true;
+                self.begins_renewal = true;
             }
             let slot = self.scope.channel_layers().slot(self.alias);
             if let Some(Slot { layer, .. }) = slot {
@@ -275,9 +276,9 @@ impl Context {
             let layer = self.slot()?.layer;
             let mailbox = layer.new_channel("specific").await?;
             let renewal = heartbeat::renewal(&*layer);
-            let groups = BTreeSet::new();
-            let member = Member { mailbox, groups, renewal, begins_renewal: true, renewing: None };
+            let member = Member { mailbox, groups: BTreeSet::new(), renewal, renewing: None };
             self.mailbox = Some(Box::new(member));
+            self.begins_renewal = true;
         }
         self.mailbox.as_deref_mut().ok_or(Error::Gone)
     }
@@ -305,13 +306,12 @@ impl Context {
 
     /// Whether [`poll_renewal`](Self::poll_renewal) has to be called though no time has passed.
     pub(crate) fn begins_renewal(&mut self) -> bool {
-        self.mailbox.as_mut().is_some_and(|member| std::mem::take(&mut member.begins_renewal))
+        std::mem::take(&mut self.begins_renewal)
     }
 
     /// Renews the connection's memberships when it is time, of which the clock tells the task of `cx`.
     pub(crate) fn poll_renewal(&mut self, cx: &mut task::Context<'_>) {
-        let Some(member) = self.mailbox.as_deref_mut() else { return };
-        let Member { mailbox, groups, renewal, renewing, .. } = member;
+        let Some(Member { mailbox, groups, renewal, renewing }) = self.mailbox.as_deref_mut() else { return };
         loop {
             if let Some(renewing) = renewing
                 && renewing.get_mut().as_mut().poll(cx).is_pending()
