@@ -1,12 +1,12 @@
 //! A bounded queue of messages that remembers what it had to refuse, and where.
 
 use std::collections::HashMap;
+use std::future::pending;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::Notify;
-use tokio::sync::futures::Notified;
 use tokio::time::Instant;
 
 use crate::line::Line;
@@ -18,8 +18,8 @@ pub(crate) struct Queue {
     name: ChannelName,
     capacity: u32,
     state: Mutex<State>,
-    /// For those who wait for a normal channel.
-    arrived: Notify,
+    /// For those who wait for a normal channel; a mailbox has one owner, who waits elsewhere.
+    arrived: Option<Box<Notify>>,
     /// The groups of a mailbox and its slot in each; `None` once the mailbox is gone.
     pub(crate) memberships: Mutex<Option<HashMap<GroupName, usize>>>,
 }
@@ -50,11 +50,12 @@ enum Entry {
 
 impl Queue {
     pub(crate) fn new(name: ChannelName, capacity: usize) -> Self {
+        let arrived = (!name.is_process_specific()).then(Box::default);
         Self {
             name,
             capacity: u32::try_from(capacity).unwrap_or(u32::MAX),
             state: Mutex::default(),
-            arrived: Notify::new(),
+            arrived,
             memberships: Mutex::new(Some(HashMap::new())),
         }
     }
@@ -90,10 +91,13 @@ impl Queue {
     fn wake(&self, mut state: MutexGuard<'_, State>) {
         let owner = state.owner.take();
         drop(state);
-        match owner {
-            Some(owner) => owner.wake(),
-            None => self.arrived.notify_one(),
-        }
+        owner.into_iter().for_each(Waker::wake);
+        self.pass_baton();
+    }
+
+    /// Wakes one of those who wait for a normal channel, or the next who comes to.
+    fn pass_baton(&self) {
+        self.arrived.iter().for_each(|arrived| arrived.notify_one());
     }
 
     /// Drops messages that are too old from the front, and says how many; a mailbox is left a note of it.
@@ -127,15 +131,18 @@ impl Queue {
             Entry::Missed(missed) => Delivery::Missed(missed),
         });
         if !state.entries.is_empty() {
-            // One arrival wakes one receiver, who may have been cancelled: pass the baton to the next.
-            self.arrived.notify_one();
+            // One arrival wakes one receiver, who may have been cancelled.
+            self.pass_baton();
         }
         (expired, delivery)
     }
 
     /// Completes after something has arrived in a normal channel.
-    pub(crate) fn arrival(&self) -> Notified<'_> {
-        self.arrived.notified()
+    pub(crate) async fn arrival(&self) {
+        match &self.arrived {
+            Some(arrived) => arrived.notified().await,
+            None => pending().await,
+        }
     }
 
     /// When the oldest message arrived.
@@ -159,7 +166,7 @@ impl Queue {
     pub(crate) fn remove_receiver(&self) {
         self.state.lock().receivers -= 1;
         // A wake-up that was meant for the one who left goes to another.
-        self.arrived.notify_one();
+        self.pass_baton();
     }
 
     /// Whether nobody would notice if this queue were dropped.
