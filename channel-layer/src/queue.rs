@@ -137,7 +137,7 @@ impl Queue {
         (expired, delivery)
     }
 
-    /// Completes after something has arrived in a normal channel.
+    /// Completes after something has arrived in a normal channel, also before this was asked.
     pub(crate) async fn arrival(&self) {
         match &self.arrived {
             Some(arrived) => arrived.notified().await,

@@ -114,7 +114,7 @@ impl Io {
         if !has_rung && self.outbound.flush() {
             return;
         }
-        let waker = Arc::clone(&self.bell).into();
+        let waker = self.waker();
         let cx = &mut Context::from_waker(&waker);
         if has_rung {
             self.poll_draining(cx);
@@ -131,6 +131,11 @@ impl Io {
             // A stream's queue moves when the socket's does, and that one is watched.
             self.poll_stall(cx);
         }
+    }
+
+    /// What rings the bell.
+    fn waker(&self) -> Waker {
+        Arc::clone(&self.bell).into()
     }
 
     /// Whether the bell has rung since the last call; from here on it wakes the calling task.
@@ -218,7 +223,7 @@ impl Io {
         // it has not said by then is answered.
         self.serve(cx, if self.is_stream { 0 } else { 1 });
         if std::mem::take(&mut self.has_news) {
-            renew(&mut Context::from_waker(&Arc::clone(&self.bell).into()));
+            renew(&mut Context::from_waker(&self.waker()));
             if let Some(signal) = self.news() {
                 return Poll::Ready(signal);
             }

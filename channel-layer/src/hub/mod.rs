@@ -179,12 +179,11 @@ impl Hub {
         let receiver = Receiver::new(self, channel);
         loop {
             let closing = self.closing.notified();
-            let arrival = receiver.queue.arrival();
             self.check_open()?;
             match self.pop(&receiver.queue) {
                 Some(Delivery::Message(message)) => return Ok(message),
                 Some(Delivery::Missed(_)) => {}
-                None => tokio::select! { () = arrival => {}, () = closing => {} },
+                None => tokio::select! { () = receiver.queue.arrival() => {}, () = closing => {} },
             }
         }
     }

@@ -291,22 +291,14 @@ impl Outbound {
         if !state.task.as_ref().is_some_and(|task| task.will_wake(cx.waker())) {
             state.task = Some(cx.waker().clone());
         }
-        let polled = state.poll_write(cx, &self.0.room);
-        if let Poll::Ready(Err(_)) = &polled {
-            state.abandon(&self.0.room);
-        }
-        polled
+        state.poll_write(cx, &self.0.room)
     }
 
     /// Writes what is queued if the socket takes all of it at once; whether nothing is left. If something is, or the
     /// socket is broken, [`poll_flush`](Self::poll_flush) says what to wait for.
     pub(crate) fn flush(&self) -> bool {
-        let mut state = self.0.state.lock();
-        let polled = state.poll_write(&mut Context::from_waker(Waker::noop()), &self.0.room);
-        if let Poll::Ready(Err(_)) = &polled {
-            state.abandon(&self.0.room);
-        }
-        matches!(polled, Poll::Ready(Ok(())))
+        let mut nobody = Context::from_waker(Waker::noop());
+        matches!(self.0.state.lock().poll_write(&mut nobody, &self.0.room), Poll::Ready(Ok(())))
     }
 
     /// Writes what is queued and then ends the writing half, so that the peer sees the end of the stream.
@@ -434,12 +426,20 @@ impl State {
         let task = self.task.clone();
         let waker = task.as_ref().unwrap_or(Waker::noop());
         if let Poll::Ready(Err(_)) = self.poll_write(&mut Context::from_waker(waker), room) {
-            self.abandon(room);
             self.wake();
         }
     }
 
+    /// Writes what is queued as far as the socket takes it; whatever is left for a broken one is given up.
     fn poll_write(&mut self, cx: &mut Context<'_>, room: &Notify) -> Poll<io::Result<()>> {
+        let polled = self.poll_write_backlog(cx, room);
+        if let Poll::Ready(Err(_)) = &polled {
+            self.abandon(room);
+        }
+        polled
+    }
+
+    fn poll_write_backlog(&mut self, cx: &mut Context<'_>, room: &Notify) -> Poll<io::Result<()>> {
         if self.phase == Phase::Gone {
             return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
         }
