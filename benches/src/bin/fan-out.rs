@@ -2,9 +2,8 @@
 
 use routing::consumers::{Context, Frame, GroupName, NoEvents, Result, WebsocketConsumer, channel_layer};
 use routing::{UrlRouter, serve};
-use serde::{Deserialize, Serialize};
 
-#[derive(Serialize, Deserialize)]
+#[derive(serde::Serialize, serde::Deserialize)]
 #[serde(tag = "type", rename = "said")]
 struct Said {
     text: String,
@@ -36,11 +35,10 @@ impl WebsocketConsumer for Echo {
 
 /// `--port P`, and `--layer URL` (memory:// unless given, redis://HOST:PORT or redis+pubsub://HOST:PORT).
 #[tokio::main]
-async fn main() -> std::io::Result<()> {
+async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let option = |name| std::env::args().skip_while(|arg| arg != name).nth(1);
-    let port = option("--port").and_then(|port| port.parse().ok()).ok_or(std::io::ErrorKind::InvalidInput)?;
-    let layer = option("--layer").unwrap_or_else(|| "memory://".to_owned());
-    let layer = channel_layer::open(&layer).map_err(std::io::Error::other)?;
+    let port: u16 = option("--port").ok_or("--port P is missing")?.parse()?;
+    let layer = channel_layer::open(&option("--layer").unwrap_or_else(|| "memory://".to_owned()))?;
     let app = UrlRouter::new().route("/", |_| Ok(FanOut(GroupName::new("g")?))).route("/echo", |_| Ok(Echo));
-    serve(("127.0.0.1", port), app, layer).await
+    Ok(serve(("127.0.0.1", port), app, layer).await?)
 }
