@@ -93,5 +93,5 @@ pub(crate) fn serve(
 ) -> Opened<'static> {
     let Transport { socket, outbound, handshake, shutdown, stream } = transport;
     let context = Context::new(scope, outbound, handshake, alias).on_stream(stream);
-    Box::new(Driver::new(consumer, context, socket, &shutdown)).run().boxed()
+    Driver::new(consumer, context, socket, &shutdown).run()
 }

@@ -9,6 +9,7 @@ use std::task::{self, Poll};
 use std::time::Duration;
 
 use channel_layer::{Delivery, LayerError, Message, Missed};
+use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 
 use crate::consumer::AnyConsumer;
@@ -82,18 +83,26 @@ impl Driver {
         Self { consumer, context, io, is_layer_first: false }
     }
 
-    /// Runs it from its box, so that a connection's task holds it once.
-    pub(crate) async fn run(mut self: Box<Self>) {
+    /// Runs it. A block and not an `async fn`, which would keep room for the driver twice.
+    pub(crate) fn run(mut self) -> BoxFuture<'static, ()> {
+        async move {
+            let end = self.live().await;
+            Box::pin(self.end(end)).await;
+        }
+        .boxed()
+    }
+
+    /// Handles what comes until the end.
+    async fn live(&mut self) -> End {
         let mut input = Input::Connect;
-        let end = loop {
+        loop {
             if let Some(end) = self.handle(input).await {
-                break end;
+                return end;
             }
             // Inputs that are always ready must not keep other tasks from running.
             tokio::task::coop::consume_budget().await;
             input = self.next().await;
-        };
-        Box::pin(self.end(end)).await;
+        }
     }
 
     /// Waits for what comes next, and asks the socket and the layer first in turn, so that neither starves the other.
@@ -218,7 +227,7 @@ impl Driver {
         }
     }
 
-    async fn end(mut self: Box<Self>, end: End) {
+    async fn end(&mut self, end: End) {
         self.context.outbound().finish();
         let end = match end {
             // A stream has no handshake that could be answered with a status.

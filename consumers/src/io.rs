@@ -144,7 +144,9 @@ impl Io {
             self.task = Some(cx.waker().clone());
             self.bell.task.lock().clone_from(&self.task);
         }
-        let has_rung = self.bell.has_rung.swap(false, Ordering::Acquire);
+        // Looked at before it is taken, since taking stops the processor until the bell is in its cache.
+        let has_rung =
+            self.bell.has_rung.load(Ordering::Relaxed) && self.bell.has_rung.swap(false, Ordering::Acquire);
         self.has_news |= has_rung;
         has_rung
     }

@@ -39,7 +39,7 @@ pub struct Context {
     handshake: Option<oneshot::Sender<Handshake>>,
     closing: Option<Box<Close>>,
     alias: &'static str,
-    mailbox: Option<Box<Member>>,
+    member: Option<Member>,
     /// There is a renewal that the clock does not know of yet.
     begins_renewal: bool,
     relays: Vec<Membership>,
@@ -49,6 +49,12 @@ pub struct Context {
 /// The connection's own channel, which is made when it is first needed.
 struct Member {
     mailbox: Mailbox,
+    /// Boxed, unlike the mailbox, since no event needs it.
+    joined: Box<Joined>,
+}
+
+/// The groups that the channel is in, and what keeps it there.
+struct Joined {
     groups: BTreeSet<GroupName>,
     renewal: Interval,
     /// The renewal in progress: kept here because waiting for it is interrupted by whatever comes first. The mutex
@@ -77,7 +83,7 @@ impl Context {
             handshake,
             closing: None,
             alias,
-            mailbox: None,
+            member: None,
             begins_renewal: false,
             relays: Vec::new(),
             stream: None,
@@ -158,14 +164,14 @@ impl Context {
     /// # Errors
     /// When the layer is away or none is configured; a defect over [`GROUPS_PER_CONNECTION`] groups.
     pub async fn join(&mut self, group: &GroupName) -> Result {
-        if self.mailbox.as_ref().is_some_and(|member| member.groups.contains(group)) {
+        if self.member.as_ref().is_some_and(|member| member.joined.groups.contains(group)) {
             return Ok(());
         }
         self.check_room_for_a_group()?;
         let layer = self.slot()?.layer;
         let member = self.member().await?;
         layer.group_add(group, member.mailbox.name()).await?;
-        member.groups.insert(group.clone());
+        member.joined.groups.insert(group.clone());
         Ok(())
     }
 
@@ -212,17 +218,19 @@ impl Context {
     /// When the layer is away.
     pub async fn leave(&mut self, group: &GroupName) -> Result {
         self.relays.retain(|membership| membership.group() != group);
-        if let Some(member) = self.mailbox.as_mut().filter(|member| member.groups.contains(group)) {
-            if member.renewing.take().is_some() {
+        if let Some(Member { mailbox, joined }) = &mut self.member
+            && joined.groups.contains(group)
+        {
+            if joined.renewing.take().is_some() {
                 // It might join the group again; it starts anew without it.
-                member.renewal.reset_immediately();
+                joined.renewal.reset_immediately();
                 self.begins_renewal = true;
             }
             let slot = self.scope.channel_layers().slot(self.alias);
             if let Some(Slot { layer, .. }) = slot {
-                layer.group_discard(group, member.mailbox.name()).await?;
+                layer.group_discard(group, mailbox.name()).await?;
             }
-            member.groups.remove(group);
+            joined.groups.remove(group);
         }
         Ok(())
     }
@@ -272,19 +280,19 @@ impl Context {
     }
 
     async fn member(&mut self) -> Result<&mut Member> {
-        if self.mailbox.is_none() {
+        if self.member.is_none() {
             let layer = self.slot()?.layer;
             let mailbox = layer.new_channel("specific").await?;
             let renewal = heartbeat::renewal(&*layer);
-            let member = Member { mailbox, groups: BTreeSet::new(), renewal, renewing: None };
-            self.mailbox = Some(Box::new(member));
+            let joined = Box::new(Joined { groups: BTreeSet::new(), renewal, renewing: None });
+            self.member = Some(Member { mailbox, joined });
             self.begins_renewal = true;
         }
-        self.mailbox.as_deref_mut().ok_or(Error::Gone)
+        self.member.as_mut().ok_or(Error::Gone)
     }
 
     fn check_room_for_a_group(&self) -> Result {
-        let joined = self.mailbox.as_ref().map_or(0, |member| member.groups.len());
+        let joined = self.member.as_ref().map_or(0, |member| member.joined.groups.len());
         if joined + self.relays.len() >= GROUPS_PER_CONNECTION {
             return Err(Error::defect(format!("a connection is in at most {GROUPS_PER_CONNECTION} groups")));
         }
@@ -298,7 +306,7 @@ impl Context {
         {
             return Poll::Ready(Heard::Unanswered);
         }
-        match &mut self.mailbox {
+        match &mut self.member {
             Some(member) => member.mailbox.poll_recv(cx).map(Heard::Delivery),
             None => Poll::Pending,
         }
@@ -311,7 +319,8 @@ impl Context {
 
     /// Renews the connection's memberships when it is time, of which the clock tells the task of `cx`.
     pub(crate) fn poll_renewal(&mut self, cx: &mut task::Context<'_>) {
-        let Some(Member { mailbox, groups, renewal, renewing }) = self.mailbox.as_deref_mut() else { return };
+        let Some(Member { mailbox, joined }) = &mut self.member else { return };
+        let Joined { groups, renewal, renewing } = &mut **joined;
         loop {
             if let Some(renewing) = renewing
                 && renewing.get_mut().as_mut().poll(cx).is_pending()
@@ -394,7 +403,7 @@ impl Context {
 
     /// Leaves every group at once.
     pub(crate) fn leave_all(&mut self) {
-        self.mailbox = None;
+        self.member = None;
         self.relays = Vec::new();
     }
 }
