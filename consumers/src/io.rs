@@ -108,7 +108,7 @@ impl Io {
     }
 
     /// Serves the socket and reads until so much waits to be handled. When nothing of it has rung, only what was queued
-    /// meanwhile is written.
+    /// meanwhile is written, or soon will be.
     fn serve(&mut self, cx: &mut Context<'_>, read_ahead: usize) {
         let has_rung = self.has_rung(cx);
         if !has_rung && self.outbound.flush() {

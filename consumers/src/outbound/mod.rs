@@ -3,6 +3,7 @@
 
 mod protocol;
 mod queue;
+mod turn;
 mod writer;
 
 use std::io::{self, IoSlice};
@@ -68,6 +69,8 @@ struct State {
     missed: Option<Missed>,
     phase: Phase,
     slow_reader: SlowReader,
+    /// What is queued waits for the end of a [`turn`].
+    waits_for_others: bool,
 }
 
 #[derive(Default, Clone, Copy, PartialEq, Eq)]
@@ -112,8 +115,9 @@ impl Outbound {
         }
     }
 
-    /// Queues a finished frame of the consumer's own; the connection's task writes it at the end of its turn, so
-    /// that what one handler sends in one go is one write. Takes the bytes if it has queued them.
+    /// Queues a finished frame of the consumer's own; it is written when the handler ends or waits, so that what one
+    /// handler sends in one go is one write, or with those of other sockets at the end of their [`turn`]. Takes the
+    /// bytes if it has queued them.
     pub(crate) fn push(&self, wire: &mut Bytes) -> Result<(), NotQueued> {
         let mut state = self.0.state.lock();
         match state.phase {
@@ -130,6 +134,7 @@ impl Outbound {
     /// nothing stands before them. False when the socket has ended.
     pub(crate) fn pass_on(&self, wire: &Bytes, frames: usize) -> bool {
         let mut state = self.0.state.lock();
+        state.stop_waiting(&self.0.room);
         if state.phase != Phase::Open {
             return false;
         }
@@ -146,6 +151,7 @@ impl Outbound {
     pub(crate) fn pass_on_latest(&self, wire: &Bytes, frames: &[LatestFrame]) {
         let mut state = self.0.state.lock();
         let state = &mut *state;
+        state.stop_waiting(&self.0.room);
         if state.phase != Phase::Open {
             return;
         }
@@ -292,13 +298,6 @@ impl Outbound {
             state.task = Some(cx.waker().clone());
         }
         state.poll_write(cx, &self.0.room)
-    }
-
-    /// Writes what is queued if the socket takes all of it at once; whether nothing is left. If something is, or the
-    /// socket is broken, [`poll_flush`](Self::poll_flush) says what to wait for.
-    pub(crate) fn flush(&self) -> bool {
-        let mut nobody = Context::from_waker(Waker::noop());
-        matches!(self.0.state.lock().poll_write(&mut nobody, &self.0.room), Poll::Ready(Ok(())))
     }
 
     /// Writes what is queued and then ends the writing half, so that the peer sees the end of the stream.
