@@ -92,8 +92,15 @@ impl Connection {
         }
     }
 
-    /// Reads everything that has come, into `scratch`, and tells of it.
-    pub(crate) fn read(&mut self, scratch: &mut [u8], pong: &TextPong, mut tell: impl FnMut(Heard<'_>)) {
+    /// Reads everything that has come, into `scratch`, and tells of it. `to_the_end` looks for the end behind it, of which
+    /// the poll tells only once, also when it came together with what stands before it.
+    pub(crate) fn read(
+        &mut self,
+        scratch: &mut [u8],
+        pong: &TextPong,
+        to_the_end: bool,
+        mut tell: impl FnMut(Heard<'_>),
+    ) {
         // Had a short read left anything it would have come along; what comes now the poll tells.
         let mut is_more = true;
         while is_more && self.state != State::Closed {
@@ -101,7 +108,7 @@ impl Connection {
                 Ok(0) => self.end(None, &mut tell),
                 Ok(count) => {
                     self.take(&scratch[..count], pong, &mut tell);
-                    is_more = count == scratch.len();
+                    is_more = to_the_end || count == scratch.len();
                 }
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return,
@@ -195,13 +202,13 @@ mod tests {
         let mut told = Vec::new();
         for piece in bytes.chunks(piece) {
             server.write_all(piece).unwrap();
-            connection.read(&mut [0; 1024], &pong, |heard| told.push(format!("{heard:?}")));
+            connection.read(&mut [0; 1024], &pong, false, |heard| told.push(format!("{heard:?}")));
         }
         server.shutdown(std::net::Shutdown::Write).unwrap();
         let mut tries = 0..1000;
         while connection.state != State::Closed && tries.next().is_some() {
             std::thread::sleep(std::time::Duration::from_millis(1));
-            connection.read(&mut [0; 1024], &pong, |heard| told.push(format!("{heard:?}")));
+            connection.read(&mut [0; 1024], &pong, false, |heard| told.push(format!("{heard:?}")));
         }
         told
     }
@@ -221,6 +228,20 @@ mod tests {
             ("Opened", "Data([97])", "Closed(Some(1013))")
         );
         assert!([1, 2, 7].iter().all(|piece| hear(&bytes, *piece) == expected));
+    }
+
+    #[test]
+    fn an_end_that_came_with_the_last_frame_is_told_in_one_go() {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let mut connection = Connection::open(listener.local_addr().unwrap(), "/", 7, None).unwrap();
+        let (mut server, _) = listener.accept().unwrap();
+        let mut bytes = answer(b"");
+        encode(TEXT, b"a", &mut bytes);
+        server.write_all(&bytes).unwrap();
+        server.shutdown(std::net::Shutdown::Write).unwrap();
+        let mut told = 0;
+        connection.read(&mut [0; 1024], &None, true, |_| told += 1);
+        assert_eq!((told, connection.state), (3, State::Closed));
     }
 
     #[test]

@@ -147,7 +147,8 @@ impl Fleet {
                 connection.flush();
             }
             if event.is_readable() && !self.silent[place] {
-                connection.read(&mut self.scratch, &self.pong, |heard| tell(place, heard));
+                connection
+                    .read(&mut self.scratch, &self.pong, event.is_read_closed(), |heard| tell(place, heard));
             }
         }
         Ok(())
@@ -157,7 +158,7 @@ impl Fleet {
     pub(crate) fn silence(&mut self, place: Place, silent: bool, mut tell: impl FnMut(Place, Heard<'_>)) {
         self.silent[place] = silent;
         if !silent {
-            self.connections[place].read(&mut self.scratch, &self.pong, |heard| tell(place, heard));
+            self.connections[place].read(&mut self.scratch, &self.pong, true, |heard| tell(place, heard));
         }
     }
 

@@ -22,9 +22,9 @@ use crate::report::Report;
 const LOOKED_AT: usize = 8;
 /// How long a slow subscriber reads before it stops again: long enough to get through what waits for it in the kernel.
 const READS_FOR: Duration = Duration::from_secs(8);
-/// How long the last messages may take: a slow subscriber gets what the kernel holds for it, megabytes, a few segments at
-/// a time.
-const LAST: Duration = Duration::from_secs(120);
+/// How long nothing may come at the end. A slow subscriber gets the megabytes that the kernel holds for it a few segments
+/// at a time, with up to two minutes between two looks at whether it reads again.
+const QUIET: Duration = Duration::from_secs(120);
 
 /// Opens the connections and keeps them busy; `shares` are the percents that reconnect each second and that are slow.
 pub(crate) fn run(
@@ -236,15 +236,18 @@ impl LiveRun<'_> {
         Ok(())
     }
 
-    /// Everybody reads until the newest message has come, or for as long as it may take.
+    /// Everybody reads until the newest message has come, or nothing comes any more.
     fn hear_the_last(&mut self) -> Result<(), Failure> {
         let newest = self.publisher.writer.newest();
         self.slow.iter_mut().for_each(|slow| (slow.reads, slow.until) = (false, Instant::now()));
         self.take_turns()?;
-        let deadline = Instant::now() + LAST;
         let is_awaited = |live: &Self| live.seen.gaps.iter().any(|gaps| !gaps.is_at(newest));
-        while is_awaited(self) && Instant::now() < deadline {
+        let (mut delivered, mut since) = (self.seen.delivered, Instant::now());
+        while is_awaited(self) && since.elapsed() < QUIET {
             self.pump(WAIT)?;
+            if std::mem::replace(&mut delivered, self.seen.delivered) != self.seen.delivered {
+                since = Instant::now();
+            }
         }
         for place in 0..self.options.subs {
             if !self.seen.gaps[place].is_at(newest) {
