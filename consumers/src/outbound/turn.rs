@@ -140,6 +140,7 @@ mod tests {
     use bytes::Bytes;
     use tokio::io::AsyncReadExt;
     use tokio::net::{TcpListener, TcpStream};
+    use tokio::runtime::{Builder, Runtime};
 
     use super::*;
 
@@ -150,6 +151,10 @@ mod tests {
         fn wake(self: Arc<Self>) {
             self.0.store(true, Ordering::Relaxed);
         }
+    }
+
+    fn runtime() -> Runtime {
+        Builder::new_current_thread().enable_all().build().unwrap()
     }
 
     /// A queue with a connection of its own, and the client's end of it.
@@ -201,7 +206,6 @@ mod tests {
 
     #[test]
     fn a_runtime_does_not_wait_for_another_of_its_thread() {
-        let runtime = || tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let (stopped, running) = (runtime(), runtime());
         let (first, _first_client) = stopped.block_on(async {
             let connection = connection().await;
@@ -282,7 +286,7 @@ mod tests {
 
     #[test]
     fn a_runtime_that_ends_writes_what_waits() {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let runtime = runtime();
         let (outbound, client) = runtime.block_on(async {
             let (outbound, client) = connection().await;
             push(&outbound, "last words");
