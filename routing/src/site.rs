@@ -49,7 +49,8 @@ impl SocketConfig {
         self
     }
 
-    /// How long the client may take to answer our close frame, and to hang up afterwards; 2 seconds by default.
+    /// How long the client may take to answer our close frame, and to hang up afterwards; 2 seconds by default. They count
+    /// from when the frame has left: a client that reads nothing has a minute to take what stands before it.
     #[must_use]
     pub fn close_timeout(mut self, timeout: Duration) -> Self {
         self.close_timeout = timeout;

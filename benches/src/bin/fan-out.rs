@@ -1,5 +1,4 @@
-//! What load generators drive: at `/` every text frame reaches every connection, at `/echo` frames come back.
-
+//! What load generators drive: `/` sends texts to all, `/echo` frames back. `--port P`, and `--layer URL` if not memory.
 use routing::consumers::{Context, Frame, GroupName, NoEvents, Result, WebsocketConsumer, channel_layer};
 use routing::{UrlRouter, serve};
 
@@ -8,9 +7,8 @@ use routing::{UrlRouter, serve};
 struct Said {
     text: String,
 }
-
 struct FanOut(GroupName);
-
+struct Echo;
 impl WebsocketConsumer for FanOut {
     type Incoming = String;
     type Event = NoEvents;
@@ -23,8 +21,6 @@ impl WebsocketConsumer for FanOut {
     }
 }
 
-struct Echo;
-
 impl WebsocketConsumer for Echo {
     type Incoming = Frame;
     type Event = NoEvents;
@@ -33,7 +29,6 @@ impl WebsocketConsumer for Echo {
     }
 }
 
-/// `--port P`, and `--layer URL` (memory:// unless given, redis://HOST:PORT or redis+pubsub://HOST:PORT).
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let option = |name| std::env::args().skip_while(|arg| arg != name).nth(1);

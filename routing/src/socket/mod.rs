@@ -7,6 +7,7 @@ use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker, ready};
+use std::time::Duration;
 
 use bytes::Bytes;
 use consumers::{Close, CloseCode, Frame, Inbound, Outbound, Socket};
@@ -24,14 +25,17 @@ use tokio_tungstenite::tungstenite::{Error, Message, error::ProtocolError};
 use self::wire::Wire;
 use crate::SocketConfig;
 
+/// How long the peer may take to read what stands before our last words, and these. A reader that was given up because
+/// it took nothing should still hear why, should it wake up; and no answer can be due before.
+const TAKE_TIMEOUT: Duration = Duration::from_secs(60);
+
 /// The socket of one connection, from before the upgrade to the last byte.
 pub(crate) struct ServerSocket {
     phase: Phase,
     outbound: Outbound,
     config: Arc<SocketConfig>,
     keepalive: Keepalive,
-    /// When we give up on a peer that does not answer our close.
-    give_up: Option<Pin<Box<Sleep>>>,
+    farewell: Option<Box<Farewell>>,
 }
 
 enum Phase {
@@ -82,7 +86,7 @@ impl ServerSocket {
             .max_frame_size(Some(config.message_limit));
         let opening = open(upgrade, outbound.clone(), limits).boxed();
         let keepalive = Keepalive { timer: None, is_pinged: false, heard_at: None };
-        Self { phase: Phase::Upgrading(opening, None), outbound, config, keepalive, give_up: None }
+        Self { phase: Phase::Upgrading(opening, None), outbound, config, keepalive, farewell: None }
     }
 
     /// Reads on until there is something for the consumer.
@@ -139,13 +143,18 @@ impl ServerSocket {
     fn linger(&mut self) {
         if let Phase::Open(conversation) = std::mem::replace(&mut self.phase, Phase::Over) {
             self.phase = Phase::Lingering(conversation.wire.into_reader());
-            self.wait_at_most();
+            self.farewell.get_or_insert_default();
         }
     }
 
-    fn wait_at_most(&mut self) {
-        let limit = self.config.close_timeout;
-        self.give_up.get_or_insert_with(|| Box::pin(tokio::time::sleep(limit)));
+    /// Whether the peer has had its time to take our last words, to answer and to hang up.
+    fn poll_farewell(&mut self, cx: &mut Context<'_>) -> bool {
+        let Some(farewell) = &mut self.farewell else { return false };
+        if !farewell.has_left && self.outbound.poll_flush(cx).is_ready() {
+            farewell.has_left = true;
+            farewell.limit.as_mut().reset(Instant::now() + self.config.close_timeout);
+        }
+        farewell.limit.as_mut().poll(cx).is_ready()
     }
 
     fn poll_linger(&mut self, cx: &mut Context<'_>) -> Poll<()> {
@@ -206,13 +215,14 @@ impl Socket for ServerSocket {
         {
             return Poll::Ready(inbound);
         }
-        if self.poll_keepalive(cx) {
+        if self.farewell.is_none() && self.poll_keepalive(cx) {
             self.phase = Phase::Over;
             self.outbound.abandon();
             return Poll::Ready(Some(Inbound::Closed(CloseCode::ABNORMAL.into())));
         }
-        let is_given_up = self.give_up.as_mut().is_some_and(|limit| limit.as_mut().poll(cx).is_ready());
-        if is_given_up || (matches!(self.phase, Phase::Lingering(_)) && self.poll_linger(cx).is_ready()) {
+        if self.poll_farewell(cx)
+            || (matches!(self.phase, Phase::Lingering(_)) && self.poll_linger(cx).is_ready())
+        {
             self.phase = Phase::Over;
             return Poll::Ready(None);
         }
@@ -220,7 +230,7 @@ impl Socket for ServerSocket {
     }
 
     fn close(&mut self, close: &Close) {
-        self.wait_at_most();
+        self.farewell.get_or_insert_default();
         match &mut self.phase {
             Phase::Upgrading(_, closing) => *closing = Some(frame(close)),
             Phase::Open(_) => self.start_close(frame(close)),
@@ -232,6 +242,19 @@ impl Socket for ServerSocket {
 impl fmt::Debug for ServerSocket {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ServerSocket").finish_non_exhaustive()
+    }
+}
+
+/// When we give up on a peer that is to hang up, or to answer our close first.
+struct Farewell {
+    limit: Pin<Box<Sleep>>,
+    /// The peer's kernel, or ours, has all that we had to say.
+    has_left: bool,
+}
+
+impl Default for Farewell {
+    fn default() -> Self {
+        Self { limit: Box::pin(tokio::time::sleep(TAKE_TIMEOUT)), has_left: false }
     }
 }
 

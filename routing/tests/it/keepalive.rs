@@ -16,6 +16,7 @@ use crate::support::{
 const PING_INTERVAL: u64 = 25;
 const PONG_TIMEOUT: u64 = 8;
 const STALL_LIMIT: u64 = 10;
+const TAKE_TIMEOUT: u64 = 60;
 const CLOSE_TIMEOUT: u64 = 2;
 
 async fn echo() -> (Site, Client) {
@@ -227,10 +228,10 @@ async fn a_slow_reader_is_closed_and_the_others_miss_nothing() {
     for _ in 0..50 {
         bath.pour().await;
     }
-    skip(CLOSE_TIMEOUT).await;
-    give_way().await;
+    skip(TAKE_TIMEOUT).await;
     let most = bath.drops as usize * DROP;
     assert!(bath.slow.drain().await < most, "the stream ends");
+    bath.fast.expect(PING, "").await;
     bath.pour().await;
 }
 
@@ -240,6 +241,7 @@ async fn a_slow_reader_that_wakes_up_reads_whole_frames_and_why_it_was_closed() 
     bath.overflow().await;
     skip(STALL_LIMIT).await;
     while bath.site.ended().await != 1013 {}
+    skip(TAKE_TIMEOUT - 1).await;
     let mut next = 0;
     let farewell = loop {
         let got = patiently(bath.slow.next()).await.expect("a close frame comes before the end");
@@ -251,6 +253,6 @@ async fn a_slow_reader_that_wakes_up_reads_whole_frames_and_why_it_was_closed() 
     };
     assert_eq!(farewell.payload[..2], 1013_u16.to_be_bytes());
     assert!(next > 0 && next < bath.drops);
-    bath.slow.send(close(1013, "")).await;
-    assert_eq!(bath.slow.next().await, None);
+    skip(CLOSE_TIMEOUT).await;
+    assert_eq!(bath.slow.next().await, None, "who does not answer is left");
 }
