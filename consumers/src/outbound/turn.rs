@@ -51,7 +51,7 @@ impl Outbound {
         // Who waits already would wait for one handler more with each event.
         let has_waited = std::mem::take(&mut state.waits_for_others);
         let can_wait = matches!(state.writer, Some(Writer::Tcp(_))) && !state.backlog.is_empty();
-        if can_wait && !has_waited && TURN.with(Turn::is_worth_waiting_for) {
+        if can_wait && !has_waited && TURN.with(Turn::lets_wait) {
             state.waits_for_others = true;
             drop(state);
             TURN.with(|turn| turn.add(self.clone()));
@@ -76,11 +76,12 @@ impl State {
 }
 
 impl Turn {
-    fn is_worth_waiting_for(&self) -> bool {
+    /// Whether one more socket may wait. After one has waited in vain, each that asks is one less to write at once.
+    fn lets_wait(&self) -> bool {
         let mut sockets = self.0.lock();
-        let is_worth_it = sockets.at_once == 0;
+        let may_wait = sockets.at_once == 0;
         sockets.at_once = sockets.at_once.saturating_sub(1);
-        is_worth_it
+        may_wait
     }
 
     fn add(&self, socket: Outbound) {

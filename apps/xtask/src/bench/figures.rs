@@ -14,7 +14,10 @@ pub(super) struct Figures {
     pub(super) rss_mib: Option<f64>,
     /// Percent of what was due.
     pub(super) delivered: Option<f64>,
-    /// Messages lost of which the client was not told.
+    /// Connections that were closed with 1013.
+    pub(super) closed_1013: Option<f64>,
+    /// Messages lost of which the client was told, and not told.
+    pub(super) told: Option<f64>,
     pub(super) untold: Option<f64>,
 }
 
@@ -33,6 +36,8 @@ impl Figures {
             accept_s_per_1000: figure("accept_s_per_1000"),
             rss_mib: figure("rss_mib"),
             delivered: due.and_then(|due| Some(figure("delivered")? * 100.0 / due)),
+            closed_1013: figure("closed_1013"),
+            told: figure("told"),
             untold: figure("untold"),
         })
     }

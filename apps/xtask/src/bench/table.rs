@@ -13,7 +13,7 @@ pub(super) struct Row {
 /// How a column is called, how many decimals it has, and where its figure is found.
 type Column = (&'static str, usize, fn(&Figures) -> Option<f64>);
 
-const COLUMNS: [Column; 9] = [
+const COLUMNS: [Column; 11] = [
     ("CPU us", 3, |figures| figures.cpu_us),
     ("CPU us of Redis", 3, |figures| figures.between_us),
     ("p50 ms", 3, |figures| figures.p50_ms),
@@ -22,6 +22,8 @@ const COLUMNS: [Column; 9] = [
     ("CPU s per 1,000 accepts", 4, |figures| figures.accept_s_per_1000),
     ("server MiB", 1, |figures| figures.rss_mib),
     ("delivered %", 2, |figures| figures.delivered),
+    ("closed with 1013", 0, |figures| figures.closed_1013),
+    ("told lost", 0, |figures| figures.told),
     ("lost untold", 0, |figures| figures.untold),
 ];
 

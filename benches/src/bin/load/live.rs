@@ -16,7 +16,7 @@ use crate::options::Live;
 use crate::pace::by_clock;
 use crate::process::Usage;
 use crate::publisher::Publisher;
-use crate::report::Report;
+use crate::report::{Report, Unrest};
 
 /// Of so many subscribers the latency of one is noted.
 const LOOKED_AT: usize = 8;
@@ -66,6 +66,8 @@ struct Seen {
     /// Closed by the server.
     closed: Vec<Place>,
     closes: usize,
+    /// How many of these with 1013.
+    closes_1013: usize,
     losses: Losses,
     delivered: u64,
     out_of_order: u64,
@@ -80,6 +82,7 @@ impl Seen {
             opened: Vec::new(),
             closed: Vec::new(),
             closes: 0,
+            closes_1013: 0,
             losses: Losses::default(),
             delivered: 0,
             out_of_order: 0,
@@ -91,7 +94,11 @@ impl Seen {
         let Some(gaps) = self.gaps.get_mut(place) else { return };
         match heard {
             Heard::Opened => self.opened.push(place),
-            Heard::Closed(_) | Heard::Refused(_) => self.closed.push(place),
+            Heard::Closed(code) => {
+                self.closes_1013 += usize::from(*code == Some(1013));
+                self.closed.push(place);
+            }
+            Heard::Refused(_) => self.closed.push(place),
             Heard::Data(payload) => match Message::find(payload) {
                 None => gaps.told(payload),
                 Some(message) => {
@@ -261,6 +268,7 @@ impl LiveRun<'_> {
 
     fn report(&self, seconds: f64, reconnected: u64) -> Report {
         let Losses { told, untold } = self.seen.losses;
+        let unrest = Unrest { reconnected, closed_1013: self.seen.closes_1013, told, untold };
         Report {
             name: self.options.target.name.clone(),
             connections: self.options.subs,
@@ -269,9 +277,7 @@ impl LiveRun<'_> {
             seconds,
             closed: self.seen.closes,
             out_of_order: self.seen.out_of_order,
-            reconnected,
-            told,
-            untold,
+            unrest: Some(unrest),
             ..Report::default()
         }
     }

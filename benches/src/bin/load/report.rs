@@ -43,14 +43,21 @@ pub(crate) struct Report {
     pub(crate) closed: usize,
     /// Messages that came before an earlier one, among the connections that are looked at.
     pub(crate) out_of_order: u64,
+    /// What only happens to connections that come, go or sleep.
+    #[serde(flatten)]
+    pub(crate) unrest: Option<Unrest>,
+}
+
+/// What becomes of connections that come, go or sleep.
+#[derive(Debug, Serialize)]
+pub(crate) struct Unrest {
     /// Connections that were closed and opened again by us.
-    #[serde(skip_serializing_if = "is_zero")]
     pub(crate) reconnected: u64,
+    /// Of those that the server has closed, whom it told that it was for a lack of room: with 1013.
+    pub(crate) closed_1013: usize,
     /// Messages that a connection lost and was told of.
-    #[serde(skip_serializing_if = "is_zero")]
     pub(crate) told: u64,
     /// Messages that a connection lost without a word.
-    #[serde(skip_serializing_if = "is_zero")]
     pub(crate) untold: u64,
 }
 
@@ -93,10 +100,6 @@ impl Report {
     }
 }
 
-fn is_zero(count: &u64) -> bool {
-    *count == 0
-}
-
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:<14} {:<8} {:>6} connections", self.name, self.workload, self.connections)?;
@@ -123,12 +126,11 @@ impl fmt::Display for Report {
             write!(f, "  {rss:.1} MiB")?;
         }
         write!(f, "  closed {}  out of order {}", self.closed, self.out_of_order)?;
-        let counts =
-            [(self.reconnected, "reconnected"), (self.told, "told lost"), (self.untold, "lost untold")];
-        for (count, what) in counts.into_iter().filter(|(count, _)| *count > 0) {
-            write!(f, "  {what} {count}")?;
-        }
-        Ok(())
+        let Some(Unrest { reconnected, closed_1013, told, untold }) = &self.unrest else { return Ok(()) };
+        write!(
+            f,
+            "  closed with 1013 {closed_1013}  reconnected {reconnected}  told lost {told}  lost untold {untold}"
+        )
     }
 }
 
