@@ -12,6 +12,7 @@ use parking_lot::Mutex;
 use tokio::time::{Instant, Sleep};
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
+use crate::outbound::Full;
 use crate::transport::{Inbound, Socket};
 use crate::{Close, CloseCode, Frame, Outbound, Shutdown};
 
@@ -20,6 +21,10 @@ const READ_AHEAD: usize = 16;
 
 /// How long a socket may stay full before it is closed with 1013.
 const STALL_LIMIT: Duration = Duration::from_secs(10);
+
+/// How long nothing may leave one that its consumer lets be full. Its client may have said so much that it is not read any
+/// further, and then no heartbeat finds out that it is gone.
+const STUCK_LIMIT: Duration = Duration::from_secs(120);
 
 /// What the socket's side has to say to the driver.
 pub(crate) enum Signal {
@@ -72,7 +77,7 @@ impl Wake for Bell {
 
 /// The watch over a socket that is full.
 struct Stall {
-    since: Instant,
+    full: Full,
     limit: Pin<Box<Sleep>>,
     is_over: bool,
 }
@@ -118,6 +123,11 @@ impl Io {
         let cx = &mut Context::from_waker(&waker);
         if has_rung {
             self.poll_draining(cx);
+            if !self.is_stream {
+                // A stream's queue moves when the socket's does, and that one is watched. Before the socket, since a
+                // client that never stops talking would leave the clock no turn behind it.
+                self.poll_stall(cx);
+            }
             self.poll_read(cx, read_ahead);
         }
         if let Poll::Ready(Err(_)) = self.outbound.poll_flush(cx)
@@ -126,10 +136,6 @@ impl Io {
         {
             self.ended = true;
             self.inbox.push_back(Inbound::Closed(CloseCode::ABNORMAL.into()));
-        }
-        if has_rung && !self.is_stream {
-            // A stream's queue moves when the socket's does, and that one is watched.
-            self.poll_stall(cx);
         }
     }
 
@@ -194,15 +200,20 @@ impl Io {
             // It was given up, and stays so even when the client reads again: nothing can be sent any more.
             return;
         }
-        let Some(since) = self.outbound.stalled_since() else {
+        let Some(full) = self.outbound.full() else {
             self.stall = None;
             return;
         };
         let stall = match &mut self.stall {
-            Some(stall) if stall.since == since => stall,
+            Some(stall) if stall.full == full => stall,
             stall => {
-                let limit = Box::pin(tokio::time::sleep_until(since + STALL_LIMIT));
-                stall.insert(Box::new(Stall { since, limit, is_over: false }))
+                let limit = if full.moves.is_some() {
+                    Instant::now() + STUCK_LIMIT
+                } else {
+                    full.since + STALL_LIMIT
+                };
+                let limit = Box::pin(tokio::time::sleep_until(limit));
+                stall.insert(Box::new(Stall { full, limit, is_over: false }))
             }
         };
         if stall.limit.as_mut().poll(cx).is_ready() {
@@ -287,7 +298,11 @@ impl Io {
 mod tests {
     use std::sync::atomic::AtomicUsize;
 
+    use bytes::Bytes;
+    use tokio::io::AsyncReadExt;
+
     use super::*;
+    use crate::SlowReader;
 
     /// A socket that counts how often it is asked, and says what it was given to say.
     #[derive(Clone, Default)]
@@ -366,6 +381,65 @@ mod tests {
         assert_eq!(socket.asked(), READ_AHEAD);
         let heard = std::iter::from_fn(|| signal(&mut io)).count();
         assert_eq!(heard, texts.len());
+    }
+
+    /// A socket whose client never stops talking: it uses up what a task may do in one turn.
+    struct Chatty;
+
+    impl Socket for Chatty {
+        fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Inbound>> {
+            let turns = std::iter::from_fn(|| match tokio::task::coop::poll_proceed(cx) {
+                Poll::Ready(turn) => Some(turn),
+                Poll::Pending => None,
+            });
+            turns.for_each(|turn| turn.made_progress());
+            Poll::Pending
+        }
+
+        fn close(&mut self, _: &Close) {}
+    }
+
+    async fn next(io: &mut Io) -> Signal {
+        std::future::poll_fn(|cx| io.poll_signal(cx, |_| {})).await
+    }
+
+    fn fill(outbound: &Outbound) {
+        while outbound.push(&mut Bytes::from_static(b"x")).is_ok() {}
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_never_stops_talking_is_found_to_be_stalled() {
+        let outbound = Outbound::new();
+        let mut io = Io::new(Box::new(Chatty), outbound.clone(), &Shutdown::new(), false);
+        fill(&outbound);
+        let signal = tokio::spawn(async move { next(&mut io).await });
+        tokio::task::yield_now().await;
+        tokio::time::advance(STALL_LIMIT).await;
+        for _ in 0..10 {
+            tokio::task::yield_now().await;
+        }
+        assert!(signal.is_finished());
+        assert!(matches!(signal.await.unwrap(), Signal::Stalled));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_socket_that_may_be_full_is_given_up_when_nothing_leaves_it() {
+        let (_socket, outbound, mut io) = fixture();
+        outbound.set_slow_reader(SlowReader::DropNewest);
+        let (ours, mut clients) = tokio::io::duplex(1);
+        outbound.attach(ours);
+        fill(&outbound);
+        let began = Instant::now();
+        for second in 1..=100_u64 {
+            assert!(signal(&mut io).is_none(), "{second}");
+            tokio::time::advance(Duration::from_secs(1)).await;
+            fill(&outbound);
+            clients.read_exact(&mut [0]).await.unwrap();
+        }
+        assert!(signal(&mut io).is_none());
+        fill(&outbound);
+        assert!(matches!(next(&mut io).await, Signal::Stalled));
+        assert!(began.elapsed() >= Duration::from_secs(100) + STUCK_LIMIT);
     }
 
     #[tokio::test]

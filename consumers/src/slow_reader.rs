@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 /// each key, is a matter of what is relayed: [`latest_by`](crate::Relaying::latest_by).
 ///
 /// Whichever it is, a consumer's own sends wait for room, and a client that reads nothing at all is found lost by the
-/// server's heartbeat (1006).
+/// server's heartbeat (1006), or is closed with 1013 when for two minutes nothing has left a socket that is full.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum SlowReader {

@@ -14,6 +14,9 @@ pub(crate) struct Site {
     pub(crate) shutdown: Shutdown,
 }
 
+/// A year: time that is added to the present must not overflow.
+const LONGEST: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+
 /// The limits of WebSockets.
 #[derive(Debug, Clone)]
 pub struct SocketConfig {
@@ -38,22 +41,23 @@ impl SocketConfig {
     /// common proxies.
     #[must_use]
     pub fn ping_interval(mut self, interval: Duration) -> Self {
-        self.ping_interval = interval;
+        self.ping_interval = interval.min(LONGEST);
         self
     }
 
-    /// How long a pinged client may be silent until it counts as lost (1006); 8 seconds by default.
+    /// How long a pinged client may be silent until it counts as lost (1006); 8 seconds by default, and again as long if it
+    /// has taken some of a backlog before the ping meanwhile, or sent a piece of something long.
     #[must_use]
     pub fn pong_timeout(mut self, timeout: Duration) -> Self {
-        self.pong_timeout = timeout;
+        self.pong_timeout = timeout.min(LONGEST);
         self
     }
 
-    /// How long the client may take to answer our close frame, and to hang up afterwards; 2 seconds by default. They count
-    /// from when the frame has left: a client that reads nothing has a minute to take what stands before it.
+    /// How long the client may take to answer our close frame, and to hang up afterwards; 2 seconds by default. A client that
+    /// has not taken what stands before the frame has a minute for all of it, unless the server ends.
     #[must_use]
     pub fn close_timeout(mut self, timeout: Duration) -> Self {
-        self.close_timeout = timeout;
+        self.close_timeout = timeout.min(LONGEST);
         self
     }
 

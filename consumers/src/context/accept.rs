@@ -3,6 +3,7 @@
 use std::future::{Ready, ready};
 
 use http::HeaderValue;
+use tokio::sync::oneshot::Sender;
 
 use super::Context;
 use crate::transport::{Acceptance, Handshake};
@@ -43,6 +44,10 @@ impl<'a> Accept<'a> {
     fn answer(self) -> Result {
         if let Some(fault) = self.fault {
             return Err(fault);
+        }
+        if self.context.handshake.as_ref().is_some_and(Sender::is_closed) {
+            // It is kept, so that the connection's task hears that nobody waits for the answer any more.
+            return Err(Error::Gone);
         }
         let Some(handshake) = self.context.handshake.take() else {
             return Err(Error::defect("the handshake is answered already"));

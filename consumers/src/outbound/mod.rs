@@ -71,6 +71,16 @@ struct State {
     slow_reader: SlowReader,
     /// What is queued waits for the end of a [`turn`].
     waits_for_others: bool,
+    /// How often something of the backlog has left.
+    moves: u32,
+}
+
+/// What is known of a socket that is full.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Full {
+    pub(crate) since: Instant,
+    /// How often something has left, if that lets it live on however long it is full.
+    pub(crate) moves: Option<u32>,
 }
 
 #[derive(Default, Clone, Copy, PartialEq, Eq)]
@@ -242,15 +252,19 @@ impl Outbound {
         state.watch();
     }
 
-    /// Since when the socket has been full.
-    pub(crate) fn full_since(&self) -> Option<Instant> {
-        self.0.state.lock().full_since
+    /// How the socket is full, if it is.
+    pub(crate) fn full(&self) -> Option<Full> {
+        let state = self.0.state.lock();
+        let moves = (state.slow_reader != SlowReader::Close).then_some(state.moves);
+        state.full_since.map(|since| Full { since, moves })
     }
 
-    /// Since when it has been full, when that ends the socket.
-    pub(crate) fn stalled_since(&self) -> Option<Instant> {
+    /// How often something of the backlog has left so far; `None` when there is none. While there is one, a change says
+    /// that the client takes what was sent before.
+    #[must_use]
+    pub fn progress(&self) -> Option<u32> {
         let state = self.0.state.lock();
-        state.full_since.filter(|_| state.slow_reader == SlowReader::Close)
+        (!state.backlog.is_empty()).then_some(state.moves)
     }
 
     /// Chooses what becomes of it when it is full.
@@ -261,7 +275,7 @@ impl Outbound {
     /// Waits until there may be room again.
     pub(crate) async fn room(&self) {
         let room = self.0.room.notified();
-        if self.full_since().is_some() {
+        if self.full().is_some() {
             room.await;
         }
     }
@@ -279,6 +293,7 @@ impl Outbound {
     pub(crate) fn finish_now(&self) {
         self.finish();
         let mut state = self.0.state.lock();
+        state.held = None;
         state.backlog.keep_started();
     }
 
@@ -321,7 +336,7 @@ impl Outbound {
     /// A writer for the protocol's own frames, which takes its place in the same queue.
     #[must_use]
     pub fn protocol_writer(&self) -> ProtocolWriter {
-        ProtocolWriter(self.clone())
+        ProtocolWriter::new(self.clone())
     }
 }
 
@@ -383,6 +398,7 @@ impl State {
 
     fn miss_latest(&mut self, missed: usize) {
         if missed > 0 {
+            count(&COUNTERS.newest, missed);
             self.miss(Missed::Count(missed as u64));
         }
     }
@@ -452,6 +468,7 @@ impl State {
                 Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
                 Poll::Pending => return Poll::Pending,
             };
+            self.moves = self.moves.wrapping_add(1);
             self.backlog.advance(written);
             if self.full_since.is_some() && !self.backlog.is_full() {
                 self.full_since = None;

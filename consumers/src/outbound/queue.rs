@@ -11,6 +11,9 @@ use crate::slow_reader::{COUNTERS, count};
 
 use super::{UNSENT_BYTES, UNSENT_FRAMES, UNSENT_KEYS};
 
+/// The most pieces that may be unsent when the protocol adds one: as many as frames of every kind, and as many again.
+pub(super) const UNSENT_PIECES: usize = 2 * (UNSENT_FRAMES + UNSENT_KEYS);
+
 /// What makes two frames the same thing at different times: the relay that they come from, and what it calls them.
 #[derive(Debug, PartialEq, Eq, Hash)]
 pub(crate) struct FrameKey {
@@ -80,6 +83,11 @@ impl Queue {
 
     pub(super) fn is_full(&self) -> bool {
         self.frames >= UNSENT_FRAMES || self.bytes >= UNSENT_BYTES
+    }
+
+    /// Whether the protocol may add something of its own, which counts as no frame.
+    pub(super) fn has_room_for_protocol(&self) -> bool {
+        self.pieces.len() < UNSENT_PIECES && self.bytes < 2 * UNSENT_BYTES
     }
 
     /// How many frames newer ones have replaced since the queue was last empty.

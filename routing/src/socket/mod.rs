@@ -25,9 +25,12 @@ use tokio_tungstenite::tungstenite::{Error, Message, error::ProtocolError};
 use self::wire::Wire;
 use crate::SocketConfig;
 
-/// How long the peer may take to read what stands before our last words, and these. A reader that was given up because
-/// it took nothing should still hear why, should it wake up; and no answer can be due before.
+/// How long a peer may take to read what stands before our last words, to answer these and to hang up. A reader that was
+/// given up because it took nothing should still hear why, should it wake up.
 const TAKE_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// What tungstenite may keep back when the queue has no room: a few control frames. It then has only its newest pong in mind.
+const KEPT_BACK: usize = 512;
 
 /// The socket of one connection, from before the upgrade to the last byte.
 pub(crate) struct ServerSocket {
@@ -67,8 +70,14 @@ impl Conversation {
 
     /// Queues a message of the protocol's own.
     fn say(&mut self, message: Message) {
+        if matches!(message, Message::Close(_)) {
+            self.wire.make_room();
+        }
         let mut nobody = Context::from_waker(Waker::noop());
-        match self.protocol.write(&mut self.wire.polled(&mut nobody), message) {
+        let wire = &mut self.wire.polled(&mut nobody);
+        // What waits in the protocol, which has little room, leaves first. If it cannot, the next line meets the same.
+        let _ = self.protocol.flush(wire);
+        match self.protocol.write(wire, message) {
             // What the queue has no room for waits in the protocol, and is tried again with the next read.
             Err(Error::Io(cause)) if cause.kind() == io::ErrorKind::WouldBlock => {}
             Err(cause) => tracing::debug!(%cause, "a ping or close frame could not be sent"),
@@ -82,10 +91,11 @@ impl ServerSocket {
         let limits = WebSocketConfig::default()
             .read_buffer_size(config.read_buffer)
             .write_buffer_size(0)
+            .max_write_buffer_size(KEPT_BACK)
             .max_message_size(Some(config.message_limit))
             .max_frame_size(Some(config.message_limit));
         let opening = open(upgrade, outbound.clone(), limits).boxed();
-        let keepalive = Keepalive { timer: None, is_pinged: false, heard_at: None };
+        let keepalive = Keepalive { timer: None, is_pinged: false, heard_at: None, progress: None };
         Self { phase: Phase::Upgrading(opening, None), outbound, config, keepalive, farewell: None }
     }
 
@@ -106,6 +116,7 @@ impl ServerSocket {
                 Message::Text(text) => return Poll::Ready(Some(Inbound::Frame(Frame::Text(text)))),
                 Message::Binary(bytes) => return Poll::Ready(Some(Inbound::Frame(Frame::Binary(bytes)))),
                 Message::Close(frame) => {
+                    conversation.wire.make_room();
                     return Poll::Ready(Some(Inbound::Closed(closed_by_peer(frame))));
                 }
                 // Pings are answered by tungstenite, with its next read.
@@ -143,15 +154,18 @@ impl ServerSocket {
     fn linger(&mut self) {
         if let Phase::Open(conversation) = std::mem::replace(&mut self.phase, Phase::Over) {
             self.phase = Phase::Lingering(conversation.wire.into_reader());
-            self.farewell.get_or_insert_default();
+            self.farewell.get_or_insert_with(|| Farewell::within(TAKE_TIMEOUT));
         }
     }
 
     /// Whether the peer has had its time to take our last words, to answer and to hang up.
     fn poll_farewell(&mut self, cx: &mut Context<'_>) -> bool {
         let Some(farewell) = &mut self.farewell else { return false };
-        if !farewell.has_left && self.outbound.poll_flush(cx).is_ready() {
-            farewell.has_left = true;
+        let can_leave = !farewell.is_begun && !matches!(self.phase, Phase::Upgrading(..));
+        farewell.is_begun |= can_leave;
+        if can_leave && self.outbound.poll_flush(cx).is_ready() {
+            // Nothing kept them from leaving. Who has to read first gets more time, for when the last of our words have
+            // left, the kernel may still have much of them.
             farewell.limit.as_mut().reset(Instant::now() + self.config.close_timeout);
         }
         farewell.limit.as_mut().poll(cx).is_ready()
@@ -174,30 +188,47 @@ impl ServerSocket {
 
     /// Pings a silent peer; true when it is lost.
     fn poll_keepalive(&mut self, cx: &mut Context<'_>) -> bool {
-        let Phase::Open(conversation) = &mut self.phase else { return false };
-        let timer = self
-            .keepalive
-            .timer
-            .get_or_insert_with(|| Box::pin(tokio::time::sleep(self.config.ping_interval)));
+        if !matches!(self.phase, Phase::Open(_)) {
+            return false;
+        }
+        let timer = self.keepalive.timer.take();
+        let mut timer = timer.unwrap_or_else(|| Box::pin(tokio::time::sleep(self.config.ping_interval)));
         while timer.as_mut().poll(cx).is_ready() {
-            let due = if let Some(heard_at) = self.keepalive.heard_at.take() {
-                heard_at + self.config.ping_interval
-            } else if self.keepalive.is_pinged {
-                return true;
-            } else {
-                self.keepalive.is_pinged = true;
-                // A socket that takes no ping is found lost when no pong comes.
-                conversation.say(Message::Ping(Bytes::new()));
-                Instant::now() + self.config.pong_timeout
-            };
+            let Some(due) = self.ping_if_silent(cx) else { return true };
             timer.as_mut().reset(due);
         }
+        self.keepalive.timer = Some(timer);
         false
+    }
+
+    /// Pings the peer if it has been silent; when that is to be asked again, or `None` when it is lost.
+    fn ping_if_silent(&mut self, cx: &mut Context<'_>) -> Option<Instant> {
+        let Self { phase: Phase::Open(conversation), outbound, config, keepalive, .. } = self else {
+            return None;
+        };
+        if let Some(heard_at) = keepalive.heard_at.take() {
+            return Some(heard_at + config.ping_interval);
+        }
+        let is_lost = if std::mem::replace(&mut keepalive.is_pinged, true) {
+            !keepalive.is_at_work(conversation, outbound)
+        } else {
+            // A socket that takes no ping is found lost when no pong comes.
+            conversation.say(Message::Ping(Bytes::new()));
+            let _ = outbound.poll_flush(cx);
+            keepalive.is_at_work(conversation, outbound);
+            false
+        };
+        (!is_lost).then(|| Instant::now() + config.pong_timeout)
     }
 }
 
 impl Socket for ServerSocket {
     fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Inbound>> {
+        // Before anything is read: a peer that never stops sending would leave the clock no turn behind it.
+        if self.poll_farewell(cx) {
+            self.phase = Phase::Over;
+            return Poll::Ready(None);
+        }
         if let Phase::Upgrading(opening, closing) = &mut self.phase {
             let closing = closing.take();
             match ready!(opening.as_mut().poll(cx)) {
@@ -220,9 +251,7 @@ impl Socket for ServerSocket {
             self.outbound.abandon();
             return Poll::Ready(Some(Inbound::Closed(CloseCode::ABNORMAL.into())));
         }
-        if self.poll_farewell(cx)
-            || (matches!(self.phase, Phase::Lingering(_)) && self.poll_linger(cx).is_ready())
-        {
+        if matches!(self.phase, Phase::Lingering(_)) && self.poll_linger(cx).is_ready() {
             self.phase = Phase::Over;
             return Poll::Ready(None);
         }
@@ -230,7 +259,10 @@ impl Socket for ServerSocket {
     }
 
     fn close(&mut self, close: &Close) {
-        self.farewell.get_or_insert_default();
+        // A server that ends waits for nobody who does not read.
+        let is_restart = close.code == CloseCode::RESTART;
+        let limit = if is_restart { self.config.close_timeout } else { TAKE_TIMEOUT };
+        self.farewell.get_or_insert_with(|| Farewell::within(limit));
         match &mut self.phase {
             Phase::Upgrading(_, closing) => *closing = Some(frame(close)),
             Phase::Open(_) => self.start_close(frame(close)),
@@ -248,13 +280,13 @@ impl fmt::Debug for ServerSocket {
 /// When we give up on a peer that is to hang up, or to answer our close first.
 struct Farewell {
     limit: Pin<Box<Sleep>>,
-    /// The peer's kernel, or ours, has all that we had to say.
-    has_left: bool,
+    /// It was tried to let our words leave at once.
+    is_begun: bool,
 }
 
-impl Default for Farewell {
-    fn default() -> Self {
-        Self { limit: Box::pin(tokio::time::sleep(TAKE_TIMEOUT)), has_left: false }
+impl Farewell {
+    fn within(limit: Duration) -> Box<Self> {
+        Box::new(Self { limit: Box::pin(tokio::time::sleep(limit)), is_begun: false })
     }
 }
 
@@ -264,6 +296,8 @@ struct Keepalive {
     is_pinged: bool,
     /// When the peer last said something since the timer was set.
     heard_at: Option<Instant>,
+    /// How far the queue was when it was last looked at, if something waited in it.
+    progress: Option<u32>,
 }
 
 impl Keepalive {
@@ -276,6 +310,14 @@ impl Keepalive {
             // What the peer says by itself puts off the next ping; the timer finds out when it is due.
             self.heard_at = Some(Instant::now());
         }
+    }
+
+    /// Whether the peer, since this was last asked, has taken some of what stands before our ping, or has sent a piece of
+    /// something long: it lives, and cannot have answered yet.
+    fn is_at_work(&mut self, conversation: &mut Conversation, outbound: &Outbound) -> bool {
+        let before = std::mem::replace(&mut self.progress, outbound.progress());
+        let has_read = before.is_some() && before != self.progress;
+        conversation.wire.has_heard() || has_read
     }
 }
 

@@ -24,6 +24,7 @@ pub(super) struct Wire {
     /// What was read and not yet taken; in a box, since there seldom is any.
     rest: Option<Box<Bytes>>,
     writer: ProtocolWriter,
+    has_heard: bool,
 }
 
 impl Wire {
@@ -32,12 +33,22 @@ impl Wire {
         early: Bytes,
         writer: ProtocolWriter,
     ) -> Self {
-        Self { reader, rest: boxed(early), writer }
+        Self { reader, rest: boxed(early), writer, has_heard: false }
     }
 
     /// Only what comes from now on is read.
     pub(super) fn into_reader(self) -> Box<dyn AsyncRead + Send + Unpin> {
         self.reader
+    }
+
+    /// Lets the close frame into the queue, however full it is.
+    pub(super) fn make_room(&mut self) {
+        self.writer.make_room();
+    }
+
+    /// Whether anything has come since this was last asked.
+    pub(super) fn has_heard(&mut self) -> bool {
+        std::mem::take(&mut self.has_heard)
     }
 
     /// The wire on behalf of a task, which is woken when what would block no longer does.
@@ -51,6 +62,7 @@ impl Wire {
             return SHARED.with_borrow_mut(|shared| {
                 let mut buffer = ReadBuf::new(shared);
                 ready!(reader.poll_read(cx, &mut buffer))?;
+                self.has_heard = true;
                 let (taken, rest) = buffer.filled().split_at(wanted.len().min(buffer.filled().len()));
                 wanted[..taken.len()].copy_from_slice(taken);
                 self.rest = boxed(Bytes::copy_from_slice(rest));

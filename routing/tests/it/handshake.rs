@@ -1,5 +1,6 @@
 //! The opening handshake: what is accepted, what is refused, and what the consumer learns.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use routing::consumers::{
@@ -7,6 +8,7 @@ use routing::consumers::{
 };
 use routing::{ProtocolTypeRouter, SocketConfig, UrlRouter};
 use tokio::io::AsyncWriteExt;
+use tokio::sync::Notify;
 
 use crate::support::{
     Answer, Client, Echo, Ended, FIN, PING, PONG, Site, TEXT, ask, connect, frame, give_way, patiently,
@@ -216,6 +218,44 @@ async fn a_consumer_that_does_not_answer_costs_503() {
     let answer = ask(site.addr, &upgrade_request("/silent", "")).await;
     assert_eq!((answer.status, &*answer.body), (503, "try again later"));
     assert_eq!([site.ended().await, site.ended().await], [ASKED, 1006]);
+}
+
+/// Accepts when it is too late.
+struct Late(Ended, Arc<Notify>);
+
+impl WebsocketConsumer for Late {
+    type Incoming = Frame;
+    type Event = NoEvents;
+
+    async fn connect(&mut self, ctx: &mut Context) -> Result {
+        self.1.notified().await;
+        ctx.accept().await
+    }
+
+    async fn receive(&mut self, _: &mut Context, _: Frame) -> Result {
+        Ok(())
+    }
+
+    async fn disconnect(&mut self, _: &mut Context, code: CloseCode) -> Result {
+        Ok(self.0.try_send(code.as_u16())?)
+    }
+}
+
+#[tokio::test]
+async fn an_answer_that_comes_too_late_ends_the_consumer() {
+    let too_late = Arc::new(Notify::new());
+    let mut site = Site::start(|ended| {
+        let (too_late, sockets) = (Arc::clone(&too_late), SocketConfig::default());
+        UrlRouter::new()
+            .route("/", move |_| Ok(Late(ended.clone(), Arc::clone(&too_late))))
+            .with_sockets(sockets.handshake_timeout(Duration::from_millis(30)))
+    })
+    .await;
+    let mut stream = connect(site.addr).await;
+    stream.write_all(upgrade_request("/", "").as_bytes()).await.unwrap();
+    assert_eq!(read_answer(&mut stream, &mut Vec::new()).await.status, 503);
+    too_late.notify_one();
+    assert_eq!(site.ended().await, 1006, "while its connection lives");
 }
 
 #[tokio::test]

@@ -1,9 +1,12 @@
 //! Clients that are silent, slow or lost. Time passes by skipping it, so the limits are the real ones.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use routing::UrlRouter;
-use routing::consumers::{CloseCode, Context, Frame, GroupName, Missed, NoEvents, Result, WebsocketConsumer};
+use routing::consumers::{
+    CloseCode, Context, Frame, GroupName, Missed, NoEvents, Result, SlowReader, WebsocketConsumer,
+};
+use routing::{SocketConfig, UrlRouter};
 use serde::{Deserialize, Serialize};
 use tokio::net::TcpSocket;
 use tokio::sync::Notify;
@@ -70,6 +73,59 @@ async fn a_client_that_talks_is_not_pinged() {
         client.say("talk").await;
         client.expect(TEXT, "talk").await;
     }
+}
+
+#[tokio::test]
+async fn a_client_that_sends_something_long_piece_by_piece_is_not_lost() {
+    let (_site, mut client) = echo().await;
+    let text = "long ".repeat(100);
+    let long = frame(FIN | TEXT, &text);
+    skip(PING_INTERVAL).await;
+    client.expect(PING, "").await;
+    for piece in long.chunks(100) {
+        client.send(piece).await;
+        skip(PONG_TIMEOUT).await;
+    }
+    client.expect(TEXT, text).await;
+}
+
+#[tokio::test]
+async fn a_client_that_pings_and_does_not_read_gets_the_newest_of_its_pongs() {
+    const PINGS: u32 = 100_000;
+    let site = Site::start(|ended| UrlRouter::new().route("/", move |_| Ok(Echo(ended.clone())))).await;
+    let mut client = narrow(&site, "/").await;
+    for number in 0..PINGS {
+        let mut payload = [0; 125];
+        payload[..4].copy_from_slice(&number.to_be_bytes());
+        client.send(frame(FIN | PING, payload)).await;
+    }
+    client.say("here").await;
+    let (mut pongs, mut newest, mut is_here) = (0, None, false);
+    while newest != Some(PINGS - 1) || !is_here {
+        let got = client.next().await.expect("the socket lives");
+        if got.opcode == TEXT {
+            is_here = true;
+            continue;
+        }
+        let number = got.payload.first_chunk().map(|number| u32::from_be_bytes(*number));
+        assert!(newest < number, "{newest:?} {number:?}");
+        (pongs, newest) = (pongs + 1, number);
+    }
+    assert!(pongs < PINGS, "they are not kept for who does not read");
+}
+
+#[tokio::test]
+async fn limits_may_be_for_ever() {
+    let sockets = SocketConfig::default().ping_interval(Duration::MAX).pong_timeout(Duration::MAX);
+    let sockets = sockets.close_timeout(Duration::MAX);
+    let site = Site::start(|ended| {
+        UrlRouter::new().route("/", move |_| Ok(Echo(ended.clone()))).with_sockets(sockets)
+    });
+    let mut client = site.await.open("/").await;
+    client.say("here").await;
+    client.expect(TEXT, "here").await;
+    client.send(close(1000, "")).await;
+    assert_eq!(client.closed().await.0, 1000);
 }
 
 #[tokio::test]
@@ -144,10 +200,10 @@ struct Drop {
     number: u32,
 }
 
-/// Relays the flood; tells when it has missed some, and how it ends.
-struct Bather(Ended);
+/// Relays the flood; tells when it has missed some, and how it ends. Some are closed when they are slow, others spared.
+struct Bather<const IS_SPARED: bool>(Ended);
 
-impl Bather {
+impl<const IS_SPARED: bool> Bather<IS_SPARED> {
     fn flood() -> GroupName {
         GroupName::new("flood").unwrap()
     }
@@ -161,9 +217,10 @@ fn drop_text(number: u32) -> String {
     number.to_string() + &" ".repeat(DROP)
 }
 
-impl WebsocketConsumer for Bather {
+impl<const IS_SPARED: bool> WebsocketConsumer for Bather<IS_SPARED> {
     type Incoming = String;
     type Event = NoEvents;
+    const SLOW_READER: SlowReader = if IS_SPARED { SlowReader::DropNewest } else { SlowReader::Close };
 
     async fn connect(&mut self, ctx: &mut Context) -> Result {
         ctx.relay(&Self::flood(), Self::render).await?;
@@ -185,6 +242,13 @@ impl WebsocketConsumer for Bather {
     }
 }
 
+/// A client with little room for what it has not read.
+async fn narrow(site: &Site, path: &str) -> Client {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.set_recv_buffer_size(4096).unwrap();
+    Client::open_over(socket.connect(site.addr).await.unwrap(), path).await
+}
+
 /// A client that reads nothing, and another that publishes and reads everything.
 struct Bath {
     site: Site,
@@ -194,11 +258,16 @@ struct Bath {
 }
 
 impl Bath {
-    async fn new() -> Self {
-        let site = Site::start(|ended| UrlRouter::new().route("/", move |_| Ok(Bather(ended.clone())))).await;
-        let socket = TcpSocket::new_v4().unwrap();
-        socket.set_recv_buffer_size(4096).unwrap();
-        let slow = Client::open_over(socket.connect(site.addr).await.unwrap(), "/").await;
+    /// The path is the slow one's.
+    async fn new(path: &str) -> Self {
+        let site = Site::start(|ended| {
+            let spared = ended.clone();
+            UrlRouter::new()
+                .route("/", move |_| Ok(Bather::<false>(ended.clone())))
+                .route("/spared", move |_| Ok(Bather::<true>(spared.clone())))
+        });
+        let site = site.await;
+        let slow = narrow(&site, path).await;
         let fast = site.open("/").await;
         Self { site, slow, fast, drops: 0 }
     }
@@ -221,7 +290,7 @@ impl Bath {
 
 #[tokio::test]
 async fn a_slow_reader_is_closed_and_the_others_miss_nothing() {
-    let mut bath = Bath::new().await;
+    let mut bath = Bath::new("/").await;
     bath.overflow().await;
     skip(STALL_LIMIT).await;
     while bath.site.ended().await != 1013 {}
@@ -237,7 +306,7 @@ async fn a_slow_reader_is_closed_and_the_others_miss_nothing() {
 
 #[tokio::test]
 async fn a_slow_reader_that_wakes_up_reads_whole_frames_and_why_it_was_closed() {
-    let mut bath = Bath::new().await;
+    let mut bath = Bath::new("/").await;
     bath.overflow().await;
     skip(STALL_LIMIT).await;
     while bath.site.ended().await != 1013 {}
@@ -255,4 +324,35 @@ async fn a_slow_reader_that_wakes_up_reads_whole_frames_and_why_it_was_closed() 
     assert!(next > 0 && next < bath.drops);
     skip(CLOSE_TIMEOUT).await;
     assert_eq!(bath.slow.next().await, None, "who does not answer is left");
+}
+
+#[tokio::test]
+async fn a_slow_reader_that_is_spared_lives_as_long_as_it_reads() {
+    let mut bath = Bath::new("/spared").await;
+    bath.overflow().await;
+    let Bath { mut site, mut slow, fast, .. } = bath;
+    drop(fast);
+    while site.ended().await != 1006 {}
+    skip(PING_INTERVAL).await;
+    // The kernel has a few MiB for it, and wants a third of them free before it takes more.
+    for _ in 0..32 {
+        patiently(slow.next()).await.expect("it lives");
+    }
+    skip(PONG_TIMEOUT).await;
+    while let Some(code) = site.has_ended() {
+        assert_eq!(code, 0, "it was told that it misses something, and nothing else");
+    }
+    skip(PONG_TIMEOUT).await;
+    while site.ended().await != 1006 {}
+}
+
+#[tokio::test]
+async fn a_server_that_ends_waits_for_nobody_who_does_not_read() {
+    let mut bath = Bath::new("/").await;
+    bath.overflow().await;
+    bath.site.end();
+    assert_eq!(bath.fast.closed().await.0, 1012);
+    skip(CLOSE_TIMEOUT).await;
+    let soon = Duration::from_secs(CLOSE_TIMEOUT);
+    tokio::time::timeout(soon, bath.site.ran()).await.expect("it does not wait for its deadline");
 }

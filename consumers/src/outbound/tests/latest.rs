@@ -97,13 +97,13 @@ async fn they_never_make_a_socket_full_and_are_passed_on_to_one_that_is() {
     for n in 0..UNSENT_KEYS {
         pass_on(&outbound, &[latest(&n.to_string(), "x")]);
     }
-    assert_eq!((outbound.full_since(), outbound.take_missed()), (None, None));
+    assert_eq!((outbound.full(), outbound.take_missed()), (None, None));
     pass_on(&outbound, &[latest("one too many", "x"), latest("7", "newer")]);
     assert_eq!(outbound.take_missed(), Some(Missed::Count(1)));
     for _ in 0..UNSENT_FRAMES {
         outbound.push(&mut wire("x")).unwrap();
     }
-    assert!(outbound.full_since().is_some());
+    assert!(outbound.full().is_some());
     pass_on(&outbound, &[latest("8", "newer")]);
     assert_eq!((outbound.take_missed(), outbound.0.state.lock().backlog.superseded()), (None, 2));
 }
@@ -114,7 +114,7 @@ async fn their_bytes_are_limited_as_well() {
     let large = |key: &str| LatestFrame { wire: Bytes::from(vec![0; UNSENT_BYTES]), ..latest(key, "") };
     pass_on(&outbound, &[latest("a", "a1"), large("b")]);
     pass_on(&outbound, &[latest("c", "c1")]);
-    assert_eq!((outbound.full_since(), outbound.take_missed()), (None, Some(Missed::Count(1))));
+    assert_eq!((outbound.full(), outbound.take_missed()), (None, Some(Missed::Count(1))));
     pass_on(&outbound, &[latest("b", "b2")]);
     pass_on(&outbound, &[latest("c", "c2")]);
     assert_eq!(outbound.take_missed(), None, "there is room again");
@@ -188,7 +188,7 @@ async fn run(steps: Vec<Step>, capacity: usize) -> (Vec<String>, Vec<String>) {
         assert!(unsent <= most_unsent, "{unsent} of at most {most_unsent}");
     }
     outbound.release();
-    assert_eq!((outbound.take_missed(), outbound.full_since()), (None, None));
+    assert_eq!((outbound.take_missed(), outbound.full()), (None, None));
     while take(&outbound, &mut reader, 64, &mut bytes).await {}
     let state = outbound.0.state.lock();
     assert!(state.backlog.is_empty() && state.backlog.frames() == 0 && state.backlog.bytes() == 0);

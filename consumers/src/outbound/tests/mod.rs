@@ -72,7 +72,7 @@ async fn a_full_socket_misses_relayed_frames_and_makes_its_consumer_wait() {
     for _ in 0..UNSENT_FRAMES {
         outbound.push(&mut wire("x")).unwrap();
     }
-    assert!(outbound.full_since().is_some());
+    assert!(outbound.full().is_some());
     assert_eq!(outbound.push(&mut wire("x")), Err(NotQueued::Full));
     assert!(outbound.pass_on(&wire("x"), 3));
     assert_eq!((outbound.take_missed(), outbound.take_missed()), (Some(Missed::Count(3)), None));
@@ -85,7 +85,7 @@ async fn a_full_socket_misses_relayed_frames_and_makes_its_consumer_wait() {
     tokio::spawn(async move { std::future::poll_fn(|cx| flushing.poll_flush(cx)).await });
     read(&mut reader, 3 * UNSENT_FRAMES).await;
     waiting.await.unwrap();
-    assert_eq!(outbound.full_since(), None);
+    assert_eq!(outbound.full(), None);
 }
 
 #[tokio::test(start_paused = true)]
@@ -117,6 +117,36 @@ async fn after_the_end_only_the_protocol_writes() {
     outbound.protocol_writer().write_all(b"close").await.unwrap();
     flush(&outbound).await;
     assert_eq!(read(&mut reader, 5).await, b"close");
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_is_given_up_gets_nothing_that_was_kept_back() {
+    let (outbound, mut reader) = pipe(1024);
+    outbound.hold();
+    assert!(outbound.pass_on(&wire("kept back"), 1));
+    outbound.finish_now();
+    outbound.release();
+    outbound.push_protocol(b"close");
+    flush(&outbound).await;
+    outbound.abandon();
+    let mut all = Vec::new();
+    reader.read_to_end(&mut all).await.unwrap();
+    assert_eq!(all, b"close");
+}
+
+#[tokio::test(start_paused = true)]
+async fn progress_is_made_by_what_leaves_while_something_waits() {
+    let (outbound, mut reader) = pipe(4);
+    flush(&outbound).await;
+    assert_eq!(outbound.progress(), None);
+    outbound.push(&mut wire("sixteen letters!")).unwrap();
+    flush(&outbound).await;
+    let before = outbound.progress();
+    flush(&outbound).await;
+    assert_eq!(outbound.progress(), before);
+    read(&mut reader, 4).await;
+    flush(&outbound).await;
+    assert!(before.is_some() && outbound.progress().is_some_and(|after| Some(after) != before));
 }
 
 #[tokio::test(start_paused = true)]
