@@ -209,16 +209,16 @@ impl ServerSocket {
         if let Some(heard_at) = keepalive.heard_at.take() {
             return Some(heard_at + config.ping_interval);
         }
-        let is_lost = if std::mem::replace(&mut keepalive.is_pinged, true) {
-            !keepalive.is_at_work(conversation, outbound)
-        } else {
+        if !std::mem::replace(&mut keepalive.is_pinged, true) {
             // A socket that takes no ping is found lost when no pong comes.
             conversation.say(Message::Ping(Bytes::new()));
             let _ = outbound.poll_flush(cx);
+            // Asked so that what it does from here on counts.
             keepalive.is_at_work(conversation, outbound);
-            false
-        };
-        (!is_lost).then(|| Instant::now() + config.pong_timeout)
+        } else if !keepalive.is_at_work(conversation, outbound) {
+            return None;
+        }
+        Some(Instant::now() + config.pong_timeout)
     }
 }
 

@@ -92,8 +92,8 @@ async fn a_client_that_sends_something_long_piece_by_piece_is_not_lost() {
 #[tokio::test]
 async fn a_client_that_pings_and_does_not_read_gets_the_newest_of_its_pongs() {
     const PINGS: u32 = 100_000;
-    let site = Site::start(|ended| UrlRouter::new().route("/", move |_| Ok(Echo(ended.clone())))).await;
-    let mut client = narrow(&site, "/").await;
+    let (site, _) = echo().await;
+    let mut client = narrow(&site, "/echo").await;
     for number in 0..PINGS {
         let mut payload = [0; 125];
         payload[..4].copy_from_slice(&number.to_be_bytes());
