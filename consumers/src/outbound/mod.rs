@@ -3,6 +3,7 @@
 
 mod protocol;
 mod queue;
+mod relayed;
 mod turn;
 mod writer;
 
@@ -20,9 +21,8 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use crate::SlowReader;
-use crate::slow_reader::{COUNTERS, count};
 pub use protocol::ProtocolWriter;
-use queue::{Counts, Queue};
+use queue::Queue;
 pub(crate) use queue::{FrameKey, LatestFrame};
 use writer::Writer;
 
@@ -59,9 +59,11 @@ struct Shared {
 #[derive(Default)]
 struct State {
     backlog: Queue,
-    /// What relays passed on while the handler that joined them still runs; it follows what the handler sends,
-    /// and is kept back within the limits of the backlog.
+    /// What relays passed on while the handler that joined them still runs, or until the consumer has been told of what
+    /// was lost before it; it follows what the handler sends, and has the same limits as the backlog.
     held: Option<Box<Queue>>,
+    /// It is kept back for a loss.
+    is_loss_untold: bool,
     writer: Option<Writer>,
     /// The connection's task, which is woken when a write can go on.
     task: Option<Waker>,
@@ -140,39 +142,6 @@ impl Outbound {
         }
     }
 
-    /// Queues finished frames from elsewhere and writes them at once, without waking the connection's task, if
-    /// nothing stands before them. False when the socket has ended.
-    pub(crate) fn pass_on(&self, wire: &Bytes, frames: usize) -> bool {
-        let mut state = self.0.state.lock();
-        state.stop_waiting(&self.0.room);
-        if state.phase != Phase::Open {
-            return false;
-        }
-        if state.held.is_none() && state.backlog.is_empty() {
-            state.write_through(wire, frames, &self.0.room);
-        } else {
-            state.queue_relayed(wire.clone(), frames);
-        }
-        true
-    }
-
-    /// As [`pass_on`](Self::pass_on), for frames of which only the latest of each key is wanted: `wire` is all of them
-    /// in one piece. Those that cannot leave at once take the places of older ones that have not begun to.
-    pub(crate) fn pass_on_latest(&self, wire: &Bytes, frames: &[LatestFrame]) {
-        let mut state = self.0.state.lock();
-        let state = &mut *state;
-        state.stop_waiting(&self.0.room);
-        if state.phase != Phase::Open {
-            return;
-        }
-        if state.held.is_none() && state.backlog.is_empty() {
-            return state.write_latest(wire, frames, &self.0.room);
-        }
-        let queue = state.held.as_deref_mut().unwrap_or(&mut state.backlog);
-        let missed = frames.iter().filter(|frame| !queue.put_latest(&frame.key, &frame.wire)).count();
-        state.miss_latest(missed);
-    }
-
     /// Takes finished frames of a demultiplexer's stream, as many of the pieces as there is room for and each as a
     /// whole, and writes them at once if nothing stands before them. Returns how many bytes it took.
     pub(crate) fn adopt(&self, pieces: &[IoSlice<'_>]) -> Result<usize, NotQueued> {
@@ -208,48 +177,6 @@ impl Outbound {
             state.append(wire.clone(), 1);
             state.write_for_task(&self.0.room);
         }
-    }
-
-    /// Notes that frames were lost before they came here, and wakes the connection's task to tell the consumer. What is
-    /// relayed from here on is kept back until it has been told, so that a client hears of the loss first.
-    pub(crate) fn miss(&self, missed: Missed) {
-        let mut state = self.0.state.lock();
-        if state.phase == Phase::Open {
-            state.held.get_or_insert_default();
-        }
-        state.miss(missed);
-    }
-
-    /// How many frames were missed since the last call.
-    pub(crate) fn take_missed(&self) -> Option<Missed> {
-        self.0.state.lock().missed.take()
-    }
-
-    /// Keeps back what relays pass on until [`release`](Self::release).
-    pub(crate) fn hold(&self) {
-        self.0.state.lock().held.get_or_insert_default();
-    }
-
-    /// Lets go what was kept back, unless the consumer is still to be told of a loss.
-    pub(crate) fn release(&self) {
-        let mut state = self.0.state.lock();
-        if state.missed.is_some() {
-            // The handler that is told of a loss is yet to run, and comes before what was kept back.
-            return;
-        }
-        let Some(held) = state.held.take() else { return };
-        // Nothing that came meanwhile may stand before what the handler has sent.
-        state.backlog.seal();
-        let mut missed = 0;
-        for piece in held.into_pieces() {
-            match piece.counts {
-                Counts::Frames(frames) => state.append(piece.bytes, frames),
-                Counts::Relayed(frames) => state.backlog.push_relayed(piece.bytes, frames),
-                Counts::Latest(key) => missed += usize::from(!state.backlog.put_latest(&key, &piece.bytes)),
-            }
-        }
-        state.miss_latest(missed);
-        state.watch();
     }
 
     /// How the socket is full, if it is.
@@ -346,25 +273,6 @@ impl State {
         self.watch();
     }
 
-    /// Queues relayed frames behind what was kept back, or else behind the backlog, if there is room or can be made.
-    fn queue_relayed(&mut self, bytes: Bytes, frames: usize) {
-        let drops_oldest = self.slow_reader == SlowReader::DropOldest;
-        let queue = self.held.as_deref_mut().unwrap_or(&mut self.backlog);
-        let dropped = if drops_oldest { queue.drop_oldest() } else { 0 };
-        // Like any queue here, it takes the piece that fills it whole.
-        let has_room = !queue.is_full();
-        if has_room {
-            queue.push_relayed(bytes, frames);
-        }
-        count(&COUNTERS.oldest, dropped);
-        let refused = if has_room { 0 } else { frames };
-        count(&COUNTERS.newest, refused);
-        if dropped + refused > 0 {
-            self.miss(Missed::Count((dropped + refused) as u64));
-        }
-        self.watch();
-    }
-
     /// Notes since when there has been no room.
     fn watch(&mut self) {
         if self.backlog.is_full() && self.full_since.is_none() {
@@ -374,66 +282,10 @@ impl State {
         }
     }
 
-    /// Writes frames at once of which only the latest of each key is wanted; nothing stands before them. What the
-    /// socket does not take is queued, frame by frame.
-    fn write_latest(&mut self, wire: &Bytes, frames: &[LatestFrame], room: &Notify) {
-        self.backlog.push(wire.clone(), 0);
-        self.write_for_task(room);
-        if self.backlog.is_empty() {
-            return;
-        }
-        let sent = wire.len() - self.backlog.take_bytes();
-        let (mut start, mut missed) = (0, 0);
-        for LatestFrame { key, wire } in frames {
-            let end = start + wire.len();
-            if sent <= start {
-                missed += usize::from(!self.backlog.put_latest(key, wire));
-            } else if sent < end {
-                self.backlog.push_started(wire.slice(sent - start..));
-            }
-            start = end;
-        }
-        self.miss_latest(missed);
-    }
-
-    fn miss_latest(&mut self, missed: usize) {
-        if missed > 0 {
-            count(&COUNTERS.newest, missed);
-            self.miss(Missed::Count(missed as u64));
-        }
-    }
-
-    fn miss(&mut self, missed: Missed) {
-        self.missed = Some(self.missed.map_or(missed, |before| before.and(missed)));
-        self.wake();
-    }
-
     fn wake(&self) {
         if let Some(task) = &self.task {
             task.wake_by_ref();
         }
-    }
-
-    /// Writes frames before which nothing stands. Only what the socket does not take at once costs a place in the queue
-    /// and wakes the connection's task, which then waits for the socket.
-    fn write_through(&mut self, wire: &Bytes, frames: usize, room: &Notify) {
-        let written = match self.writer.as_mut().map(|writer| writer.write_now(wire)) {
-            Some(Poll::Ready(Ok(written @ 1..))) => written,
-            Some(Poll::Ready(Ok(_) | Err(_))) => {
-                self.abandon(room);
-                return self.wake();
-            }
-            Some(Poll::Pending) | None => 0,
-        };
-        let mut nobody = Context::from_waker(Waker::noop());
-        let is_flushed = |writer: &mut Writer| Pin::new(writer).poll_flush(&mut nobody).is_ready();
-        if written == wire.len() && self.writer.as_mut().is_some_and(is_flushed) {
-            return;
-        }
-        self.backlog.push_relayed(wire.clone(), frames);
-        self.backlog.advance(written);
-        self.watch();
-        self.wake();
     }
 
     /// Writes on behalf of the connection's task: when the socket takes no more, that task is woken later.

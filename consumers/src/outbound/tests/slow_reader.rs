@@ -87,3 +87,52 @@ async fn what_is_not_relayed_is_not_pushed_out() {
         tokio::join!(read(&mut reader, expected.len()), std::future::poll_fn(|cx| outbound.poll_flush(cx))).0;
     assert_eq!(left, expected);
 }
+
+/// Reads until there is room for a consumer's own frame again.
+async fn make_room(outbound: &Outbound, reader: &mut DuplexStream) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    while outbound.full().is_some() {
+        bytes.extend(read(reader, 3).await);
+        flush(outbound).await;
+    }
+    bytes
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_hears_that_frames_were_lost_before_it_gets_those_behind_them() {
+    let (outbound, mut reader) = pipe(3);
+    flush(&outbound).await;
+    for n in 0..=UNSENT_FRAMES {
+        outbound.pass_on(&wire(&format!("{n:04}")), 1);
+    }
+    let mut bytes = make_room(&outbound, &mut reader).await;
+    // The consumer is still to be told when the next one comes.
+    outbound.pass_on(&wire("next"), 1);
+    assert_eq!(outbound.take_missed(), Some(Missed::Count(1)));
+    outbound.push(&mut wire("missed 1")).unwrap();
+    outbound.release();
+    bytes.extend(all(&outbound, &mut reader).await);
+    // Who has been told gets what is passed on at once.
+    outbound.pass_on(&wire("last"), 1);
+    bytes.extend(all(&outbound, &mut reader).await);
+    let behind = bytes.split_off(6 * UNSENT_FRAMES);
+    assert_eq!(behind, [wire("missed 1"), wire("next"), wire("last")].concat());
+}
+
+#[tokio::test(start_paused = true)]
+async fn losses_one_after_another_do_not_make_the_queue_grow() {
+    for slow_reader in [SlowReader::Close, SlowReader::DropNewest, SlowReader::DropOldest] {
+        let (outbound, _reader) = pipe(3);
+        outbound.set_slow_reader(slow_reader);
+        flush(&outbound).await;
+        for _ in 0..20 {
+            // As from a relay that was behind: the consumer is told, and says nothing to the client.
+            outbound.miss(Missed::Count(1));
+            (0..UNSENT_FRAMES).for_each(|_| assert!(outbound.pass_on(&wire("x"), 1)));
+            outbound.take_missed();
+            outbound.release();
+        }
+        let frames = outbound.0.state.lock().backlog.frames();
+        assert!(frames <= 2 * UNSENT_FRAMES, "{slow_reader:?}: {frames}");
+    }
+}
