@@ -52,8 +52,9 @@ impl Frame {
         encode(opcode, self.payload(), wire);
     }
 
-    /// The finished bytes of this frame alone.
-    pub(crate) fn wire(&self) -> Bytes {
+    /// The finished bytes of this frame alone, as a server writes them: unmasked and in one piece.
+    #[must_use]
+    pub fn wire(&self) -> Bytes {
         let mut wire = BytesMut::with_capacity(HEAD_LIMIT + self.payload().len());
         self.encode(&mut wire);
         wire.freeze()

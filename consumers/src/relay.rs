@@ -18,10 +18,10 @@ use slab::Slab;
 use tokio::sync::{Notify, OnceCell};
 
 use crate::demultiplexer::Envelope;
-use crate::outbound::{FrameKey, LatestFrame};
+use crate::outbound::{FrameKey, LatestFrame, UNSENT_BYTES};
 use crate::{Frame, Outbound};
 
-/// The most frames that one turn gathers into one write per socket.
+/// The most frames that one turn gathers into one write per socket. What makes a socket full ends a turn, too.
 const FRAMES_PER_TURN: usize = 128;
 
 /// How many sockets are served between two looks at what else there is to do.
@@ -242,6 +242,7 @@ impl Relay {
         let mut wire = BytesMut::new();
         let mut batch = Batch::default();
         while batch.frames < FRAMES_PER_TURN
+            && wire.len() < UNSENT_BYTES
             && let Some(delivery) = waiting.pop_front().or_else(|| mailbox.try_recv())
         {
             self.take(delivery, &mut wire, &mut batch);
@@ -450,5 +451,18 @@ mod tests {
         let flush = std::future::poll_fn(|cx| socket.poll_flush(cx));
         tokio::time::timeout(Duration::from_secs(1), flush).await.unwrap().unwrap();
         read(&mut reader, &["0", "1"]).await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_turn_is_not_larger_than_what_makes_a_socket_full() {
+        let (relays, layer, group) = fixture();
+        let (socket, _reader) = socket();
+        let _membership = relays.join(&layer, &group, &ALL, plain(&socket)).await.unwrap();
+        let large = "x".repeat(UNSENT_BYTES / 2);
+        // Two make a turn, and two turns a full socket, since some of the first leaves.
+        let sends = (0..7).map(|_| layer.group_send(&group, said(&large)));
+        futures_util::future::join_all(sends).await;
+        tokio::time::sleep(Duration::from_millis(1)).await;
+        assert_eq!(socket.take_missed(), Some(Missed::Count(3)));
     }
 }

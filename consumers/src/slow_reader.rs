@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 /// each key, is a matter of what is relayed: [`latest_by`](crate::Relaying::latest_by).
 ///
 /// Whichever it is, a consumer's own sends wait for room, and a client that reads nothing at all is found lost by the
-/// server's heartbeat (1006), or is closed with 1013 when for two minutes nothing has left a socket that is full.
+/// server's heartbeat (1006). A socket that may stay full is closed with 1013 when for two minutes nothing has left it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum SlowReader {
@@ -18,10 +18,10 @@ pub enum SlowReader {
     /// comes back and begins anew.
     #[default]
     Close,
-    /// It misses the newest events for as long as it is slow. What it reads is without gaps up to there.
+    /// It misses the newest events for as long as it is slow. What it reads is without gaps up to the first loss.
     DropNewest,
     /// It misses the oldest events that have not begun to leave, and gets the newest. What the consumer itself has sent is
-    /// not dropped.
+    /// not dropped; if that alone fills the queue, the newest are lost.
     DropOldest,
 }
 
@@ -35,9 +35,10 @@ pub enum SlowReader {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct SlowReaders {
-    /// Sockets that were closed with 1013.
+    /// Sockets that were closed with 1013; those that the heartbeat finds lost first are not among them.
     pub closed: u64,
-    /// Events that were dropped as the newest.
+    /// Events for which a full socket had no room, whatever its policy, or that were over the limits of
+    /// [`latest_by`](crate::Relaying::latest_by). What a layer or a relay loses is not among them.
     pub newest: u64,
     /// Events that were dropped as the oldest.
     pub oldest: u64,

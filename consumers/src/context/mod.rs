@@ -26,7 +26,7 @@ use crate::relay::{Membership, Receiver, Rendering};
 use crate::transport::Handshake;
 use crate::{Close, Error, Event, Frame, FromFrame, Outbound, Result, Scope, heartbeat};
 
-/// The most groups that one connection may be in, joined and relayed together.
+/// The most groups that one connection, or one stream of a demultiplexer, may be in, joined and relayed together.
 pub const GROUPS_PER_CONNECTION: usize = 1024;
 
 /// A connection as its consumer's handlers see it.
@@ -149,7 +149,8 @@ impl Context {
         self.push(wire).await
     }
 
-    /// Ends the socket after this handler; before the handshake is accepted, refuses it with 403.
+    /// Ends the socket after this handler; before the handshake is accepted, refuses it with 403. What is sent after this
+    /// fails with [`Error::Gone`].
     ///
     /// # Errors
     /// None; it returns a result so that it can end a handler.
@@ -179,9 +180,9 @@ impl Context {
     /// event, or none, once per event and process, and the same bytes go to every socket that relays the group by
     /// the same function. Say more before awaiting it: [`latest_by`](Relaying::latest_by).
     ///
-    /// What a handler sends before it returns comes before what the relay passes on: events that arrive while the
-    /// handler runs are kept back until then. A socket whose client is too slow misses events; the consumer is told
-    /// in [`missed`](crate::WebsocketConsumer::missed).
+    /// What the handler that begins a relay sends before it returns comes before what the relay passes on: events that
+    /// arrive while it runs are kept back until then. A socket whose client is too slow misses events; the consumer is
+    /// told in [`missed`](crate::WebsocketConsumer::missed), and what comes after the gap is kept back until it was.
     ///
     /// # Errors
     /// As [`join`](Self::join).
@@ -238,7 +239,7 @@ impl Context {
     /// Sends an event to all members of a group.
     ///
     /// # Errors
-    /// When the layer is away; a defect when the event has no form as a message.
+    /// When the layer is away or none is configured; a defect when the event has no form as a message.
     pub async fn group_send<E: Serialize + ?Sized + Sync>(&self, group: &GroupName, event: &E) -> Result {
         let message = Message::new(event)?;
         Ok(self.slot()?.layer.group_send(group, message).await?)
@@ -247,7 +248,7 @@ impl Context {
     /// Sends an event to one channel.
     ///
     /// # Errors
-    /// When the channel is full or the layer away; a defect when the event has no form as a message.
+    /// When the channel is full, the layer away or none configured; a defect when the event has no form as a message.
     pub async fn send_to<E: Serialize + ?Sized + Sync>(&self, channel: &ChannelName, event: &E) -> Result {
         let message = Message::new(event)?;
         Ok(self.slot()?.layer.send(channel, message).await?)
@@ -425,7 +426,7 @@ pub struct Relaying<'a, E> {
 impl<E> Relaying<'_, E> {
     /// Keeps only the latest event of each key for a client that is too slow for all of them: in the queue of its
     /// socket a frame takes the place of an older one of the same key that has not begun to leave. So what waits for
-    /// a slow client is one frame of each key at most, such a relay never makes its socket full, and what was replaced
+    /// a slow client is hardly more than one frame of each key, such a relay never makes its socket full, and what was replaced
     /// does not count as missed. A client that keeps up gets every event. It is for what is true until the next one:
     /// prices, positions, progress.
     ///

@@ -24,16 +24,17 @@ use crate::SlowReader;
 pub use protocol::ProtocolWriter;
 use queue::Queue;
 pub(crate) use queue::{FrameKey, LatestFrame};
+use relayed::Held;
 use writer::Writer;
 
-/// The most frames that may be unsent before a socket counts as full.
+/// So many unsent frames make a socket full. What a relay passes on in one turn is taken whole if there is room for one.
 pub const UNSENT_FRAMES: usize = 256;
 
-/// The most bytes that may be unsent before a socket counts as full: 1 MiB.
+/// So many unsent bytes make a socket full: 1 MiB. The frame that fills it is taken whole.
 pub const UNSENT_BYTES: usize = 1 << 20;
 
-/// The most frames of relays [by the latest](crate::Relaying::latest_by) that may be unsent on a socket, which is one of
-/// each key.
+/// The most frames of relays [by the latest](crate::Relaying::latest_by) that may be unsent on a socket: one of
+/// each key, and a second one if the first has begun to leave or a handler has sent something behind it.
 pub const UNSENT_KEYS: usize = 1024;
 
 /// The most pieces that one write gathers.
@@ -59,11 +60,7 @@ struct Shared {
 #[derive(Default)]
 struct State {
     backlog: Queue,
-    /// What relays passed on while the handler that joined them still runs, or until the consumer has been told of what
-    /// was lost before it; it follows what the handler sends, and has the same limits as the backlog.
-    held: Option<Box<Queue>>,
-    /// It is kept back for a loss.
-    is_loss_untold: bool,
+    held: Option<Box<Held>>,
     writer: Option<Writer>,
     /// The connection's task, which is woken when a write can go on.
     task: Option<Waker>,
@@ -207,7 +204,7 @@ impl Outbound {
         }
     }
 
-    /// Ends the sending of frames: from here on only the protocol writes.
+    /// Ends the sending of frames: what is queued still leaves, and from here on only the protocol adds to it.
     pub fn finish(&self) {
         let mut state = self.0.state.lock();
         if state.phase == Phase::Open {
@@ -322,10 +319,7 @@ impl State {
             };
             self.moves = self.moves.wrapping_add(1);
             self.backlog.advance(written);
-            if self.full_since.is_some() && !self.backlog.is_full() {
-                self.full_since = None;
-                room.notify_waiters();
-            }
+            note_room(&self.backlog, &mut self.full_since, room);
         }
         self.backlog.shrink();
         Pin::new(writer).poll_flush(cx)
@@ -334,6 +328,14 @@ impl State {
     fn abandon(&mut self, room: &Notify) {
         let Self { missed, task, slow_reader, .. } = std::mem::take(self);
         *self = Self { phase: Phase::Gone, missed, task, slow_reader, ..Self::default() };
+        room.notify_waiters();
+    }
+}
+
+/// Tells those who wait when a full backlog has room again.
+fn note_room(backlog: &Queue, full_since: &mut Option<Instant>, room: &Notify) {
+    if full_since.is_some() && !backlog.is_full() {
+        *full_since = None;
         room.notify_waiters();
     }
 }

@@ -11,8 +11,8 @@ use super::{Outbound, Phase};
 
 /// Writes pongs and close frames into a socket's outbound queue, behind what is queued already.
 ///
-/// It takes whole frames or nothing: a peer that pings and never reads gets no more pongs when so much is unsent as is
-/// worth twice what a socket may hold. Who asks is the connection's task, which is woken when the backlog moves.
+/// It takes whole frames or nothing: a peer that pings and never reads gets no more pongs when 2,560 pieces or 2 MiB are
+/// unsent, which is twice what a socket may hold. Who asks is the connection's task, which is woken when the backlog moves.
 #[derive(Debug)]
 pub struct ProtocolWriter {
     outbound: Outbound,

@@ -85,6 +85,21 @@ impl Queue {
         self.frames >= UNSENT_FRAMES || self.bytes >= UNSENT_BYTES
     }
 
+    /// The same for relayed frames alone. It looks at each piece.
+    pub(super) fn is_full_of_relayed(&self) -> bool {
+        let relayed = self.pieces.iter().map(|piece| match piece.counts {
+            Counts::Relayed(frames) => (frames, piece.bytes.len()),
+            Counts::Frames(_) | Counts::Latest(_) => (0, 0),
+        });
+        let (frames, bytes) = relayed.fold((0, 0), |sum, piece| (sum.0 + piece.0, sum.1 + piece.1));
+        frames >= UNSENT_FRAMES || bytes >= UNSENT_BYTES
+    }
+
+    /// How many pieces there are.
+    pub(super) fn len(&self) -> usize {
+        self.pieces.len()
+    }
+
     /// Whether the protocol may add something of its own, which counts as no frame.
     pub(super) fn has_room_for_protocol(&self) -> bool {
         self.pieces.len() < UNSENT_PIECES && self.bytes < 2 * UNSENT_BYTES
@@ -181,30 +196,32 @@ impl Queue {
     pub(super) fn advance(&mut self, mut written: usize) {
         self.is_front_started = false;
         while let Some(piece) = self.pieces.front_mut() {
-            let taken = written.min(piece.bytes.len());
-            match (&piece.counts, &mut self.latest) {
-                (Counts::Latest(_), Some(latest)) => latest.bytes -= taken,
-                _ => self.bytes -= taken,
-            }
-            if taken < piece.bytes.len() {
-                piece.bytes.advance(taken);
-                self.is_front_started = taken > 0;
+            let length = piece.bytes.len();
+            if written < length {
+                piece.bytes.advance(written);
+                self.is_front_started = written > 0;
+                match (&piece.counts, &mut self.latest) {
+                    (Counts::Latest(_), Some(latest)) => latest.bytes -= written,
+                    _ => self.bytes -= written,
+                }
                 return;
             }
-            written -= taken;
-            self.depart();
+            written -= length;
+            self.pop();
         }
     }
 
-    /// The first piece has left.
-    fn depart(&mut self) {
-        let Some(piece) = self.pieces.pop_front() else { return };
+    /// Takes the first piece out.
+    pub(super) fn pop(&mut self) -> Option<Piece> {
+        let piece = self.pieces.pop_front()?;
         if let Counts::Frames(frames) | Counts::Relayed(frames) = piece.counts {
             self.frames -= frames;
+            self.bytes -= piece.bytes.len();
         }
         if let Some(latest) = &mut self.latest {
-            latest.depart(&piece.counts);
+            latest.depart(&piece);
         }
+        Some(piece)
     }
 
     /// Drops what has not begun to leave.
@@ -219,10 +236,6 @@ impl Queue {
     /// Takes everything out; how many bytes that were.
     pub(super) fn take_bytes(&mut self) -> usize {
         std::mem::take(self).pieces.iter().map(|piece| piece.bytes.len()).sum()
-    }
-
-    pub(super) fn into_pieces(self) -> VecDeque<Piece> {
-        self.pieces
     }
 
     /// Gives back what an empty queue does not need, which is everything: what has just been used elsewhere costs less to
@@ -241,11 +254,11 @@ impl Latest {
         self.places.values_mut().filter(|place| **place > gone).for_each(|place| *place -= 1);
     }
 
-    /// The first piece has left, which counted so.
-    fn depart(&mut self, counts: &Counts) {
-        if let Counts::Latest(key) = counts {
+    /// The first piece has left.
+    fn depart(&mut self, piece: &Piece) {
+        if let Counts::Latest(key) = &piece.counts {
             self.frames -= 1;
-            self.bytes -= key.text.len();
+            self.bytes -= piece.bytes.len() + key.text.len();
             if self.places.get(key) == Some(&self.departed) {
                 self.places.remove(key);
             }

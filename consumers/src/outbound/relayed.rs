@@ -8,11 +8,22 @@ use channel_layer::Missed;
 use tokio::io::AsyncWrite;
 use tokio::sync::Notify;
 
-use super::queue::Counts;
+use super::queue::{Counts, Queue};
 use super::writer::Writer;
-use super::{LatestFrame, Outbound, Phase, State};
+use super::{LatestFrame, Outbound, Phase, State, note_room};
 use crate::SlowReader;
 use crate::slow_reader::{COUNTERS, count};
+
+/// What is kept back while a handler that has begun a relay still runs, and behind a loss until the consumer was told of it.
+/// It has the same limits as the backlog.
+#[derive(Default)]
+pub(super) struct Held {
+    queue: Queue,
+    /// The handler that now runs has begun a relay.
+    is_for_handler: bool,
+    /// How many pieces stand before the first loss of which the consumer was not told, if there is one.
+    before_loss: Option<usize>,
+}
 
 impl Outbound {
     /// Queues finished frames from elsewhere and writes them at once, without waking the connection's task, if
@@ -26,7 +37,7 @@ impl Outbound {
         if state.held.is_none() && state.backlog.is_empty() {
             state.write_through(wire, frames, &self.0.room);
         } else {
-            state.queue_relayed(wire.clone(), frames);
+            state.queue_relayed(wire.clone(), frames, &self.0.room);
         }
         true
     }
@@ -43,7 +54,7 @@ impl Outbound {
         if state.held.is_none() && state.backlog.is_empty() {
             return state.write_latest(wire, frames, &self.0.room);
         }
-        let queue = state.held.as_deref_mut().unwrap_or(&mut state.backlog);
+        let queue = state.relayed_queue();
         let missed = frames.iter().filter(|frame| !queue.put_latest(&frame.key, &frame.wire)).count();
         state.miss_latest(missed);
     }
@@ -53,37 +64,29 @@ impl Outbound {
         self.0.state.lock().miss(missed);
     }
 
-    /// How many frames were missed since the last call.
+    /// How many frames were missed since the last call. The consumer is told next, and then [`release`](Self::release) lets
+    /// go what stands behind.
     pub(crate) fn take_missed(&self) -> Option<Missed> {
-        self.0.state.lock().missed.take()
-    }
-
-    /// Keeps back what relays pass on until [`release`](Self::release).
-    pub(crate) fn hold(&self) {
-        self.0.state.lock().held.get_or_insert_default();
-    }
-
-    /// Lets go what was kept back, unless the consumer is still to be told of a loss.
-    pub(crate) fn release(&self) {
         let mut state = self.0.state.lock();
-        if state.missed.is_some() {
-            // The handler that is told of a loss is yet to run, and comes before what was kept back.
-            return;
+        if let Some(held) = &mut state.held {
+            held.before_loss = None;
         }
-        state.is_loss_untold = false;
-        let Some(held) = state.held.take() else { return };
-        // Nothing that came meanwhile may stand before what the handler has sent.
-        state.backlog.seal();
-        let mut missed = 0;
-        for piece in held.into_pieces() {
-            match piece.counts {
-                Counts::Frames(frames) => state.append(piece.bytes, frames),
-                Counts::Relayed(frames) => state.backlog.push_relayed(piece.bytes, frames),
-                Counts::Latest(key) => missed += usize::from(!state.backlog.put_latest(&key, &piece.bytes)),
-            }
+        state.missed.take()
+    }
+
+    /// Keeps back what relays pass on until [`release`](Self::release): the handler that now runs begins a relay. What was
+    /// kept back before it began comes before what it sends.
+    pub(crate) fn hold(&self) {
+        let mut state = self.0.state.lock();
+        if state.held.as_ref().is_some_and(|held| !held.is_for_handler) {
+            state.release();
         }
-        state.miss_latest(missed);
-        state.watch();
+        state.held.get_or_insert_default().is_for_handler = true;
+    }
+
+    /// Lets go what was kept back, but not what stands behind a loss of which the consumer is still to be told.
+    pub(crate) fn release(&self) {
+        self.0.state.lock().release();
     }
 }
 
@@ -111,35 +114,67 @@ impl State {
     }
 
     /// Queues relayed frames behind what was kept back, or else behind the backlog, if there is room or can be made.
-    fn queue_relayed(&mut self, bytes: Bytes, frames: usize) {
-        let (dropped, has_room) = self.room_for_relayed();
-        if has_room {
-            self.held.as_deref_mut().unwrap_or(&mut self.backlog).push_relayed(bytes, frames);
-        } else {
-            count(&COUNTERS.newest, frames);
-            self.miss(Missed::Count(frames as u64));
-        }
+    fn queue_relayed(&mut self, bytes: Bytes, frames: usize, room: &Notify) {
+        let dropped = if self.slow_reader == SlowReader::DropOldest { self.drop_oldest() } else { 0 };
         if dropped > 0 {
             count(&COUNTERS.oldest, dropped);
             self.tell_missed(Missed::Count(dropped as u64));
         }
+        // Like any queue here, it takes the piece that fills it whole.
+        // What is let go does not ask for room. So there is none while the backlog is full of what has been.
+        let is_full = match &self.held {
+            None => self.backlog.is_full(),
+            Some(held) => held.queue.is_full() || self.backlog.is_full_of_relayed(),
+        };
+        if is_full {
+            count(&COUNTERS.newest, frames);
+            self.miss(Missed::Count(frames as u64));
+        } else {
+            self.relayed_queue().push_relayed(bytes, frames);
+        }
+        note_room(&self.backlog, &mut self.full_since, room);
         self.watch();
     }
 
-    /// How many relayed frames were dropped to make room for another, and whether there is any. Like any queue here, one
-    /// takes the piece that fills it whole.
-    fn room_for_relayed(&mut self) -> (usize, bool) {
-        let drops_oldest = self.slow_reader == SlowReader::DropOldest;
-        // What is kept back for a loss has no room beside a backlog that is full: there may be one loss after another.
-        let backlog = (self.held.is_none() || self.is_loss_untold).then_some(&mut self.backlog);
-        let (mut dropped, mut has_room) = (0, true);
-        for queue in backlog.into_iter().chain(self.held.as_deref_mut()) {
-            if drops_oldest {
-                dropped += queue.drop_oldest();
-            }
-            has_room &= !queue.is_full();
+    /// Where relayed frames go that cannot leave at once.
+    fn relayed_queue(&mut self) -> &mut Queue {
+        self.held.as_mut().map_or(&mut self.backlog, |held| &mut held.queue)
+    }
+
+    /// Drops the oldest relayed frames where there is no room for one more; how many.
+    fn drop_oldest(&mut self) -> usize {
+        let Some(held) = &mut self.held else { return self.backlog.drop_oldest() };
+        let (pieces, mut dropped) = (held.queue.len(), held.queue.drop_oldest());
+        if let Some(before) = &mut held.before_loss {
+            // Perhaps some stood behind the loss. Then what is let go next is less than it might be.
+            *before = before.saturating_sub(pieces - held.queue.len());
         }
-        (dropped, has_room)
+        if self.backlog.is_full_of_relayed() {
+            dropped += self.backlog.drop_oldest();
+        }
+        dropped
+    }
+
+    fn release(&mut self) {
+        let Some(mut held) = self.held.take() else { return };
+        // Nothing that came meanwhile may stand before what the handler has sent.
+        self.backlog.seal();
+        let mut missed = 0;
+        for _ in 0..held.before_loss.unwrap_or(usize::MAX) {
+            let Some(piece) = held.queue.pop() else { break };
+            match piece.counts {
+                Counts::Frames(frames) => self.backlog.push(piece.bytes, frames),
+                Counts::Relayed(frames) => self.backlog.push_relayed(piece.bytes, frames),
+                Counts::Latest(key) => missed += usize::from(!self.backlog.put_latest(&key, &piece.bytes)),
+            }
+        }
+        if held.before_loss.is_some() {
+            held.before_loss = Some(0);
+            held.is_for_handler = false;
+            self.held = Some(held);
+        }
+        self.miss_latest(missed);
+        self.watch();
     }
 
     /// Writes frames at once of which only the latest of each key is wanted; nothing stands before them. What the
@@ -176,8 +211,8 @@ impl State {
     /// so that a client hears of the loss first.
     fn miss(&mut self, missed: Missed) {
         if self.phase == Phase::Open {
-            self.held.get_or_insert_default();
-            self.is_loss_untold = true;
+            let held = self.held.get_or_insert_default();
+            held.before_loss.get_or_insert(held.queue.len());
         }
         self.tell_missed(missed);
     }

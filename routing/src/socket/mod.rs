@@ -29,7 +29,7 @@ use crate::SocketConfig;
 /// given up because it took nothing should still hear why, should it wake up.
 const TAKE_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// What tungstenite may keep back when the queue has no room: a few control frames. It then has only its newest pong in mind.
+/// How many bytes tungstenite may keep back when the queue has no room: a few control frames, of pongs only the newest.
 const KEPT_BACK: usize = 512;
 
 /// The socket of one connection, from before the upgrade to the last byte.
@@ -373,4 +373,46 @@ fn closed_by_peer(frame: Option<CloseFrame>) -> Close {
 
 fn frame(close: &Close) -> CloseFrame {
     CloseFrame { code: close.code.as_u16().into(), reason: close.reason.clone() }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+
+    use futures_util::poll;
+
+    use super::*;
+
+    /// A peer that never stops sending: it uses up what a task may do in one turn.
+    struct Chatty;
+
+    impl AsyncRead for Chatty {
+        fn poll_read(
+            self: Pin<&mut Self>,
+            cx: &mut Context<'_>,
+            buffer: &mut ReadBuf<'_>,
+        ) -> Poll<io::Result<()>> {
+            let turn = ready!(tokio::task::coop::poll_proceed(cx));
+            buffer.put_slice(b"x");
+            turn.made_progress();
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_peer_that_never_stops_sending_is_left_all_the_same() {
+        let outbound = Outbound::new();
+        outbound.attach(tokio::io::sink());
+        let mut socket = ServerSocket {
+            phase: Phase::Lingering(Box::new(Chatty)),
+            outbound,
+            config: Arc::default(),
+            keepalive: Keepalive { timer: None, is_pinged: false, heard_at: None, progress: None },
+            farewell: Some(Farewell::within(TAKE_TIMEOUT)),
+        };
+        let mut end = poll_fn(|cx| socket.poll_next(cx));
+        assert!(poll!(&mut end).is_pending());
+        tokio::time::advance(TAKE_TIMEOUT).await;
+        assert!(matches!(poll!(&mut end), Poll::Ready(None)));
+    }
 }

@@ -98,8 +98,10 @@ async fn they_never_make_a_socket_full_and_are_passed_on_to_one_that_is() {
         pass_on(&outbound, &[latest(&n.to_string(), "x")]);
     }
     assert_eq!((outbound.full(), outbound.take_missed()), (None, None));
+    let counted = crate::slow_readers().newest;
     pass_on(&outbound, &[latest("one too many", "x"), latest("7", "newer")]);
     assert_eq!(outbound.take_missed(), Some(Missed::Count(1)));
+    assert!(crate::slow_readers().newest > counted);
     for _ in 0..UNSENT_FRAMES {
         outbound.push(&mut wire("x")).unwrap();
     }

@@ -136,3 +136,81 @@ async fn losses_one_after_another_do_not_make_the_queue_grow() {
         assert!(frames <= 2 * UNSENT_FRAMES, "{slow_reader:?}: {frames}");
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn relays_that_are_begun_again_and_again_do_not_make_the_queue_grow() {
+    let (outbound, _reader) = pipe(3);
+    flush(&outbound).await;
+    for _ in 0..20 {
+        outbound.hold();
+        (0..UNSENT_FRAMES).for_each(|_| assert!(outbound.pass_on(&wire("x"), 1)));
+        outbound.release();
+    }
+    let frames = outbound.0.state.lock().backlog.frames();
+    assert!(frames <= 2 * UNSENT_FRAMES, "{frames}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_kept_back_leaves_also_when_there_is_one_loss_after_another() {
+    for slow_reader in [SlowReader::Close, SlowReader::DropNewest, SlowReader::DropOldest] {
+        let (outbound, mut reader) = pipe(1 << 16);
+        outbound.set_slow_reader(slow_reader);
+        flush(&outbound).await;
+        outbound.miss(Missed::Count(1));
+        let mut events = 0;
+        for _ in 0..3 {
+            outbound.take_missed();
+            // Its handler takes so long that more is lost.
+            (0..=UNSENT_FRAMES).for_each(|_| assert!(outbound.pass_on(&wire("event"), 1)));
+            outbound.push(&mut wire("missed")).unwrap();
+            outbound.release();
+            events += (all(&outbound, &mut reader).await.len() - 8) / 7;
+        }
+        assert!(events >= 3 * UNSENT_FRAMES - 3, "{slow_reader:?}: {events}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_handler_sends_after_a_loss_takes_no_room_from_what_is_kept_back() {
+    let (outbound, _reader) = pipe(3);
+    flush(&outbound).await;
+    outbound.miss(Missed::Unknown);
+    outbound.take_missed();
+    (0..UNSENT_FRAMES).for_each(|_| outbound.push(&mut wire("row")).unwrap());
+    outbound.pass_on(&wire("change"), 1);
+    assert_eq!(outbound.take_missed(), None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_kept_back_comes_before_what_a_relay_begins_with() {
+    let (outbound, mut reader) = pipe(1024);
+    flush(&outbound).await;
+    outbound.miss(Missed::Unknown);
+    outbound.pass_on(&wire("old"), 1);
+    outbound.take_missed();
+    outbound.hold();
+    outbound.pass_on(&wire("new 1"), 1);
+    // The same handler begins another.
+    outbound.hold();
+    outbound.push(&mut wire("snapshot")).unwrap();
+    outbound.miss(Missed::Unknown);
+    outbound.pass_on(&wire("new 2"), 1);
+    outbound.release();
+    let untold = [wire("old"), wire("snapshot"), wire("new 1")].concat();
+    assert_eq!(all(&outbound, &mut reader).await, untold);
+    outbound.take_missed();
+    outbound.release();
+    assert_eq!(all(&outbound, &mut reader).await, wire("new 2"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn dropping_what_is_large_makes_room() {
+    let (outbound, _reader) = pipe(6);
+    outbound.set_slow_reader(SlowReader::DropOldest);
+    flush(&outbound).await;
+    outbound.pass_on(&wire("0000"), 1);
+    outbound.pass_on(&Bytes::from(vec![0; UNSENT_BYTES]), 1);
+    assert!(outbound.full().is_some());
+    outbound.pass_on(&wire("b"), 1);
+    assert_eq!((outbound.full(), outbound.take_missed()), (None, Some(Missed::Count(1))));
+}
