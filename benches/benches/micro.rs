@@ -1,11 +1,12 @@
 //! What single steps cost: a message, the hub, a frame, a handler. `cargo bench -p benches`, or with a part of a name.
 
+use std::io::Cursor;
 use std::sync::Arc;
 
-use benches::{TEXT, encode, encode_masked, parse};
+use benches::{TEXT, encode_masked};
 use divan::counter::ItemsCount;
 use divan::{Bencher, black_box};
-use routing::consumers::channel_layer::Limits;
+use routing::consumers::channel_layer::{Limits, Mailbox};
 use routing::consumers::testing::WebsocketCommunicator;
 use routing::consumers::{
     ChannelLayer, Context, Frame, GroupName, InMemoryLayer, Message, NoEvents, Result, WebsocketConsumer,
@@ -13,6 +14,7 @@ use routing::consumers::{
 };
 use serde::{Deserialize, Serialize};
 use tokio::runtime::{Builder, Runtime};
+use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketContext};
 
 fn main() {
     divan::main();
@@ -54,21 +56,23 @@ fn message_is_decoded_for_the_second_time(bencher: Bencher<'_, '_>) {
     bencher.bench(|| message.decode::<Said>().is_ok());
 }
 
+/// Makes mailboxes that are all in a group.
+fn fill(runtime: &Runtime, layer: &InMemoryLayer, group: &GroupName, members: usize) -> Vec<Mailbox> {
+    let join = async || {
+        let mailbox = layer.new_channel("specific").await?;
+        layer.group_add(group, mailbox.name()).await?;
+        Ok::<_, channel_layer::LayerError>(mailbox)
+    };
+    (0..members).map(|_| runtime.block_on(join()).expect("memory is never away")).collect()
+}
+
 /// A group whose members read between two sends, so that nobody is ever full.
 #[divan::bench(args = [1, 1_000, 100_000], sample_size = 1, sample_count = 20)]
 fn group_send(bencher: Bencher<'_, '_>, members: usize) {
     let runtime = runtime();
     let layer = InMemoryLayer::new(Limits::default());
     let group = GroupName::new("everybody").expect("the name is within the grammar");
-    let join = async || {
-        let mailbox = layer.new_channel("specific").await?;
-        layer.group_add(&group, mailbox.name()).await?;
-        Ok::<_, channel_layer::LayerError>(mailbox)
-    };
-    let mut mailboxes = Vec::new();
-    for _ in 0..members {
-        mailboxes.push(runtime.block_on(join()).expect("memory is never away"));
-    }
+    let mut mailboxes = fill(&runtime, &layer, &group, members);
     let message = Message::new(&said()).expect("it is small");
     bencher
         .counter(ItemsCount::new(members))
@@ -79,24 +83,34 @@ fn group_send(bencher: Bencher<'_, '_>, members: usize) {
         .bench_local_values(|message| runtime.block_on(layer.group_send(&group, message)));
 }
 
+/// As everything that our server sends but for the protocol's own frames.
 #[divan::bench(args = [128, 4096, 65_536])]
 fn frame_is_encoded(bencher: Bencher<'_, '_>, length: usize) {
-    let (payload, mut out) = (vec![b'x'; length], Vec::with_capacity(length + 16));
-    bencher.bench_local(|| {
-        out.clear();
-        encode(TEXT, black_box(&payload), &mut out);
-    });
+    let frame = Frame::text("x".repeat(length));
+    bencher.bench(|| black_box(&frame).wire());
 }
 
+/// As everything that our server reads: by tungstenite, which unmasks it and checks that it is UTF-8.
 #[divan::bench(args = [128, 4096, 65_536])]
-fn frame_is_parsed_and_unmasked(bencher: Bencher<'_, '_>, length: usize) {
-    let (mut bytes, mut out) = (Vec::new(), Vec::with_capacity(length));
+fn frame_is_read(bencher: Bencher<'_, '_>, length: usize) {
+    let mut bytes = Vec::new();
     encode_masked(TEXT, &vec![b'x'; length], &mut bytes);
+    let fresh = || (WebSocketContext::new(Role::Server, None), Cursor::new(bytes.clone()));
+    bencher.with_inputs(fresh).bench_local_refs(|(protocol, stream)| protocol.read(stream).is_ok());
+}
+
+/// A member comes and goes; it must not matter how many there are.
+#[divan::bench(args = [10, 100_000])]
+fn member_comes_and_goes(bencher: Bencher<'_, '_>, members: usize) {
+    let (runtime, layer) = (runtime(), InMemoryLayer::new(Limits::default()));
+    let group = GroupName::new("everybody").expect("the name is within the grammar");
+    let mailboxes = fill(&runtime, &layer, &group, members);
+    let name = mailboxes[0].name();
     bencher.bench_local(|| {
-        out.clear();
-        if let Some(frame) = parse(black_box(&bytes)) {
-            frame.append_payload(&mut out);
-        }
+        runtime.block_on(async {
+            layer.group_discard(&group, name).await?;
+            layer.group_add(&group, name).await
+        })
     });
 }
 
@@ -126,17 +140,11 @@ fn change_is_made(bencher: Bencher<'_, '_>) {
     bencher.bench(|| Line { text: black_box(&line).text.clone(), nth: line.nth + 1 });
 }
 
-/// The third, once for each receiver.
+/// The third, once for each receiver. (`send_json` writes the same into the frame's place at once.)
 #[divan::bench]
 fn change_is_encoded(bencher: Bencher<'_, '_>) {
     let line = line();
     bencher.bench(|| Frame::json(black_box(&line)).is_ok());
-}
-
-#[divan::bench]
-fn json_frame_is_made(bencher: Bencher<'_, '_>) {
-    let said = said();
-    bencher.bench(|| Frame::json(&said).is_ok());
 }
 
 struct Echo;
@@ -150,7 +158,7 @@ impl WebsocketConsumer for Echo {
     }
 }
 
-/// From the client's frame to the answer, without a socket: two tasks, the driver and the handler.
+/// From the client's frame to the answer, without a socket: two tasks, the client's and the connection's.
 #[divan::bench]
 fn consumer_answers(bencher: Bencher<'_, '_>) {
     let runtime = runtime();

@@ -14,6 +14,8 @@ pub(super) struct Figures {
     pub(super) rss_mib: Option<f64>,
     /// Percent of what was due.
     pub(super) delivered: Option<f64>,
+    /// Messages that came before an earlier one.
+    pub(super) out_of_order: Option<f64>,
     /// Connections that were closed with 1013.
     pub(super) closed_1013: Option<f64>,
     /// Messages lost of which the client was told, and not told.
@@ -36,6 +38,8 @@ impl Figures {
             accept_s_per_1000: figure("accept_s_per_1000"),
             rss_mib: figure("rss_mib"),
             delivered: due.and_then(|due| Some(figure("delivered")? * 100.0 / due)),
+            // Where nothing is due there is no order.
+            out_of_order: due.and_then(|_| figure("out_of_order")),
             closed_1013: figure("closed_1013"),
             told: figure("told"),
             untold: figure("untold"),

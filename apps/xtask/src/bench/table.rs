@@ -10,43 +10,58 @@ pub(super) struct Row {
     pub(super) pairs: Vec<Option<Figures>>,
 }
 
-/// How a column is called, how many decimals it has, and where its figure is found.
-type Column = (&'static str, usize, fn(&Figures) -> Option<f64>);
+struct Column {
+    name: &'static str,
+    decimals: usize,
+    of: fn(&Figures) -> Option<f64>,
+    /// Another column says what it is beside the first row.
+    is_compared: bool,
+}
 
-const COLUMNS: [Column; 11] = [
-    ("CPU us", 3, |figures| figures.cpu_us),
-    ("CPU us of Redis", 3, |figures| figures.between_us),
-    ("p50 ms", 3, |figures| figures.p50_ms),
-    ("p99 ms", 3, |figures| figures.p99_ms),
-    ("KiB a connection", 2, |figures| figures.kib_per_connection),
-    ("CPU s per 1,000 accepts", 4, |figures| figures.accept_s_per_1000),
-    ("server MiB", 1, |figures| figures.rss_mib),
-    ("delivered %", 2, |figures| figures.delivered),
-    ("closed with 1013", 0, |figures| figures.closed_1013),
-    ("told lost", 0, |figures| figures.told),
-    ("lost untold", 0, |figures| figures.untold),
+const fn column(name: &'static str, decimals: usize, of: fn(&Figures) -> Option<f64>) -> Column {
+    Column { name, decimals, of, is_compared: false }
+}
+
+const COLUMNS: [Column; 12] = [
+    Column { is_compared: true, ..column("CPU us", 3, |figures| figures.cpu_us) },
+    column("CPU us of Redis", 3, |figures| figures.between_us),
+    column("p50 ms", 3, |figures| figures.p50_ms),
+    column("p99 ms", 3, |figures| figures.p99_ms),
+    Column { is_compared: true, ..column("KiB a connection", 2, |figures| figures.kib_per_connection) },
+    Column { is_compared: true, ..column("CPU s per 1,000 accepts", 4, |figures| figures.accept_s_per_1000) },
+    column("server MiB", 1, |figures| figures.rss_mib),
+    column("delivered %", 2, |figures| figures.delivered),
+    column("out of order", 0, |figures| figures.out_of_order),
+    column("closed with 1013", 0, |figures| figures.closed_1013),
+    column("told lost", 0, |figures| figures.told),
+    column("lost untold", 0, |figures| figures.untold),
 ];
 
 /// A heading, and the table. The first row is what the others are compared with.
 pub(super) fn render(workload: &Workload, pairs: usize, rows: &[Row]) -> String {
-    let has = |column: &&Column| rows.iter().any(|row| row.figure(column.2).is_some());
+    let Some(first) = rows.first() else { return format!("### {}: nothing was measured\n", workload.name) };
+    let has = |column: &&Column| rows.iter().any(|row| row.figure(column.of).is_some());
     let columns: Vec<&Column> = COLUMNS.iter().filter(has).collect();
     let mut text = format!(
         "### {}: {}\n\nMedians of {pairs}; CPU us are the server's for each delivery.\n\n| server |",
         workload.name, workload.title
     );
-    let Some(first) = rows.first() else { return format!("### {}: nothing was measured\n", workload.name) };
-    let ratio = format!("x {}", first.name);
-    for (nth, (name, ..)) in columns.iter().enumerate() {
-        let name = if nth == 0 { format!("{name} | {ratio}") } else { (*name).to_owned() };
+    let mut rule = String::from("\n|---|");
+    for Column { name, is_compared, .. } in &columns {
         text += &format!(" {name} |");
+        rule += "---|";
+        if *is_compared {
+            text += &format!(" x {} |", first.name);
+            rule += "---|";
+        }
     }
-    text += &format!("\n|---|{}\n", "---|".repeat(columns.len() + 1));
+    text += &rule;
+    text.push('\n');
     for row in rows {
         text += &format!("| {} |", row.name);
-        for (nth, (_, decimals, of)) in columns.iter().enumerate() {
+        for Column { decimals, of, is_compared, .. } in &columns {
             text += &format!(" {} |", cell(row.figure(*of), *decimals));
-            if nth == 0 {
+            if *is_compared {
                 text += &format!(" {} |", cell(row.ratio(first, *of), 2));
             }
         }

@@ -63,6 +63,11 @@ impl Gaps {
     pub(crate) fn is_at(&self, number: u64) -> bool {
         self.newest.is_none_or(|newest| newest >= number)
     }
+
+    /// Whether it is, or would be but for what it was told that it has lost behind the newest.
+    pub(crate) fn awaits_nothing(&self, number: u64) -> bool {
+        self.is_at(number.saturating_sub(self.told.saturating_sub(self.lost)))
+    }
 }
 
 #[cfg(test)]
@@ -99,5 +104,14 @@ mod tests {
         assert!(!gaps.note(5));
         assert!(gaps.is_at(6) && !gaps.is_at(7));
         assert_eq!(gaps.settle(), Losses::default());
+    }
+
+    #[test]
+    fn what_was_told_to_be_lost_is_not_awaited() {
+        let mut gaps = after(&[1, 2, 4]);
+        gaps.told(b"missed 1");
+        assert!(gaps.awaits_nothing(4) && !gaps.awaits_nothing(5));
+        gaps.told(b"missed 2");
+        assert!(gaps.awaits_nothing(6) && !gaps.awaits_nothing(7) && !gaps.is_at(6));
     }
 }

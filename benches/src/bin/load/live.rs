@@ -248,7 +248,7 @@ impl LiveRun<'_> {
         let newest = self.publisher.writer.newest();
         self.slow.iter_mut().for_each(|slow| (slow.reads, slow.until) = (false, Instant::now()));
         self.take_turns()?;
-        let is_awaited = |live: &Self| live.seen.gaps.iter().any(|gaps| !gaps.is_at(newest));
+        let is_awaited = |live: &Self| live.seen.gaps.iter().any(|gaps| !gaps.awaits_nothing(newest));
         let (mut delivered, mut since) = (self.seen.delivered, Instant::now());
         while is_awaited(self) && since.elapsed() < QUIET {
             self.pump(WAIT)?;
