@@ -288,7 +288,10 @@ impl Relay {
             // The lock is held for the copying of handles only: a write may take a while.
             let end = {
                 let sockets = self.sockets.lock();
-                turn.extend(slots.clone().filter_map(|slot| sockets.slots.get(slot)).cloned());
+                let served = || slots.clone().filter_map(|slot| sockets.slots.get(slot));
+                // All at the same time: to copy a handle, or to take a lock, would wait for its socket alone.
+                served().for_each(Outbound::fetch);
+                turn.extend(served().cloned());
                 sockets.slots.capacity()
             };
             turn.drain(..).for_each(|socket| batch.pass_on(&socket));

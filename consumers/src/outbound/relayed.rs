@@ -1,6 +1,8 @@
 //! What relays pass on to a socket: when it is written at once, when it is kept back, and what is lost for want of room.
 
+use std::hint::black_box;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
@@ -26,6 +28,11 @@ pub(super) struct Held {
 }
 
 impl Outbound {
+    /// Has the processor fetch what it takes to write to this socket, and waits for none of it.
+    pub(crate) fn fetch(&self) {
+        black_box((Arc::strong_count(&self.0), self.0.state.is_locked()));
+    }
+
     /// Queues finished frames from elsewhere and writes them at once, without waking the connection's task, if
     /// nothing stands before them. False when the socket has ended.
     pub(crate) fn pass_on(&self, wire: &Bytes, frames: usize) -> bool {
