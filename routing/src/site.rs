@@ -45,8 +45,8 @@ impl SocketConfig {
         self
     }
 
-    /// How long a pinged client may be silent until it counts as lost (1006); 8 seconds by default, and again as long whenever it
-    /// has taken some of a backlog before the ping meanwhile, or sent a piece of something long.
+    /// How long a pinged client may be silent until it counts as lost (1006); 8 seconds by default, and again as long
+    /// whenever it has taken some of a backlog before the ping meanwhile, or sent a piece of something long.
     #[must_use]
     pub fn pong_timeout(mut self, timeout: Duration) -> Self {
         self.pong_timeout = timeout.min(LONGEST);

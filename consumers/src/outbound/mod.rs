@@ -22,8 +22,8 @@ use tokio::time::Instant;
 
 use crate::SlowReader;
 pub use protocol::ProtocolWriter;
-use queue::Queue;
 pub(crate) use queue::{FrameKey, LatestFrame};
+use queue::{Queue, fills};
 use relayed::Held;
 use writer::Writer;
 
@@ -152,8 +152,7 @@ impl Outbound {
         let mut wire = BytesMut::new();
         let mut frames = 0;
         for piece in pieces {
-            let (unsent, bytes) = (state.backlog.frames() + frames, state.backlog.bytes() + wire.len());
-            if unsent >= UNSENT_FRAMES || bytes >= UNSENT_BYTES {
+            if fills(state.backlog.frames() + frames, state.backlog.bytes() + wire.len()) {
                 break;
             }
             wire.extend_from_slice(piece);

@@ -44,6 +44,11 @@ pub(super) enum Counts {
     Latest(Arc<FrameKey>),
 }
 
+/// Whether so much that is unsent makes a socket full.
+pub(super) fn fills(frames: usize, bytes: usize) -> bool {
+    frames >= UNSENT_FRAMES || bytes >= UNSENT_BYTES
+}
+
 #[derive(Default)]
 pub(super) struct Queue {
     pieces: VecDeque<Piece>,
@@ -82,7 +87,7 @@ impl Queue {
     }
 
     pub(super) fn is_full(&self) -> bool {
-        self.frames >= UNSENT_FRAMES || self.bytes >= UNSENT_BYTES
+        fills(self.frames, self.bytes)
     }
 
     /// The same for relayed frames alone. It looks at each piece.
@@ -92,7 +97,7 @@ impl Queue {
             Counts::Frames(_) | Counts::Latest(_) => (0, 0),
         });
         let (frames, bytes) = relayed.fold((0, 0), |sum, piece| (sum.0 + piece.0, sum.1 + piece.1));
-        frames >= UNSENT_FRAMES || bytes >= UNSENT_BYTES
+        fills(frames, bytes)
     }
 
     /// How many pieces there are.

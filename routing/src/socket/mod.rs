@@ -95,8 +95,8 @@ impl ServerSocket {
             .max_message_size(Some(config.message_limit))
             .max_frame_size(Some(config.message_limit));
         let opening = open(upgrade, outbound.clone(), limits).boxed();
-        let keepalive = Keepalive { timer: None, is_pinged: false, heard_at: None, progress: None };
-        Self { phase: Phase::Upgrading(opening, None), outbound, config, keepalive, farewell: None }
+        let phase = Phase::Upgrading(opening, None);
+        Self { phase, outbound, config, keepalive: Keepalive::default(), farewell: None }
     }
 
     /// Reads on until there is something for the consumer.
@@ -291,6 +291,7 @@ impl Farewell {
 }
 
 /// Whether the peer still lives.
+#[derive(Default)]
 struct Keepalive {
     timer: Option<Pin<Box<Sleep>>>,
     is_pinged: bool,
@@ -407,7 +408,7 @@ mod tests {
             phase: Phase::Lingering(Box::new(Chatty)),
             outbound,
             config: Arc::default(),
-            keepalive: Keepalive { timer: None, is_pinged: false, heard_at: None, progress: None },
+            keepalive: Keepalive::default(),
             farewell: Some(Farewell::within(TAKE_TIMEOUT)),
         };
         let mut end = poll_fn(|cx| socket.poll_next(cx));
