@@ -165,6 +165,15 @@ impl Registrar {
         self.wake();
     }
 
+    /// Tells every mailbox now, if there is something to tell once everything is joined: something is about to come that
+    /// stands behind it. What may still be missed is told again then.
+    pub(crate) fn tell_now(&self) {
+        let state = self.state.lock();
+        if state.must_tell {
+            self.hub.miss_unknown();
+        }
+    }
+
     fn wake(&self) {
         self.changed.iter().for_each(Notify::notify_one);
     }
@@ -217,7 +226,7 @@ impl Registrar {
         let here = state.doubtful.iter().filter(|group| self.memberships.host(group) == host);
         let taken: Vec<_> = here.take(GROUPS_PER_CALL).cloned().collect();
         if state.doubtful.is_empty() && std::mem::take(&mut state.must_tell) {
-            drop(state);
+            // Under the lock: who finds that nothing is to be told can rely on it that it was.
             self.hub.miss_unknown();
         }
         Some(taken).filter(|taken| !taken.is_empty())

@@ -3,8 +3,10 @@
 //!
 //! Senders drop what a full queue has no room for, and what nobody takes in time, and only the poller can tell those who
 //! missed it. Our own senders leave [`LOST`] in the queue then. Python's leave nothing, so a queue that is found full
-//! counts as one that has lost something, and so does one that was not looked at for longer than messages last.
+//! counts as one that has lost something, and so does one that was not looked at for longer than messages last. A
+//! connection that breaks may take with it what was taken out of the queue: that is told before whatever comes next.
 
+use std::pin::pin;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -33,8 +35,8 @@ const LARGEST_BATCH: usize = 1024;
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
-/// What a sender of ours leaves in the queue of one of our processes when it drops a message to a group: no message, and
-/// one entry at most, however much is dropped.
+/// How an entry begins that a sender of ours leaves in the full queue of one of our processes when it drops a message to a
+/// group. It is no message, and there is one at most behind each message, however much is dropped.
 pub(super) const LOST: &str = "waterway.lost";
 
 /// A queue with less room than this is full now and then without having lost anything.
@@ -45,18 +47,17 @@ pub(super) type Entry = (Vec<u8>, f64);
 
 /// Receives what comes to one queue of this process on one host: that of a remote part, such as `specific.<process>!`.
 pub(crate) async fn poll(core: Arc<Core>, shard: Arc<Shard>, remote: String, registrar: Weak<Registrar>) {
-    let mut queue = Incoming::new(&core, &remote);
+    let mut queue = Incoming::new(&core, &remote, registrar);
     let mut pause = FIRST_PAUSE;
-    let mut was_away = false;
     loop {
-        match connected(&mut queue, &shard, &registrar, &mut was_away).await {
+        match connected(&mut queue, &shard).await {
             Ok(never) => match never {},
             Err(cause) => {
-                if !was_away {
+                if !queue.is_away {
                     tracing::warn!(%cause, "receiving from Redis failed: trying again for ever");
                     pause = FIRST_PAUSE;
                 }
-                was_away = true;
+                queue.is_away = true;
             }
         }
         tokio::time::sleep(pause).await;
@@ -65,21 +66,11 @@ pub(crate) async fn poll(core: Arc<Core>, shard: Arc<Shard>, remote: String, reg
 }
 
 /// Receives over one connection, until it breaks.
-async fn connected(
-    queue: &mut Incoming<'_>,
-    shard: &Shard,
-    registrar: &Weak<Registrar>,
-    was_away: &mut bool,
-) -> Result<std::convert::Infallible, LayerError> {
+async fn connected(queue: &mut Incoming<'_>, shard: &Shard) -> Result<std::convert::Infallible, LayerError> {
     let mut connection = shard.blocking().await?;
     loop {
         if let Err(error) = queue.drain(&mut connection).await {
             return Err(broken(shard, connection, &error));
-        }
-        if std::mem::take(was_away) {
-            tracing::info!("receiving from Redis again");
-            // Redis may have lost our memberships, and what was sent meanwhile.
-            registrar.upgrade().inspect(|registrar| registrar.rejoin_all());
         }
         if let Err(error) = queue.wait(&mut connection).await {
             return Err(broken(shard, connection, &error));
@@ -99,10 +90,15 @@ struct Incoming<'a> {
     to_groups: bool,
     /// When Redis last answered, and so when we last lived.
     heard: Instant,
+    registrar: Weak<Registrar>,
+    /// The connection broke, and Redis has not answered since.
+    is_away: bool,
+    /// Nothing has come since Redis was back.
+    is_behind_gap: bool,
 }
 
 impl<'a> Incoming<'a> {
-    fn new(core: &'a Core, remote: &str) -> Self {
+    fn new(core: &'a Core, remote: &str, registrar: Weak<Registrar>) -> Self {
         Self {
             core,
             key: core.keys().remote_queue(remote),
@@ -110,6 +106,9 @@ impl<'a> Incoming<'a> {
             taken: 0,
             to_groups: false,
             heard: Instant::now(),
+            registrar,
+            is_away: false,
+            is_behind_gap: false,
         }
     }
 
@@ -123,6 +122,7 @@ impl<'a> Incoming<'a> {
             let entries = entries(in_time(GRACE, more.query_async(connection)).await?)?;
             // Before what has come since: who hears of a loss later has believed it in vain.
             self.look_at_the_clock(Duration::ZERO);
+            self.come_back();
             let is_last = entries.len() < most;
             for entry in entries {
                 self.deliver(entry).await;
@@ -158,6 +158,15 @@ impl<'a> Incoming<'a> {
         self.heard = Instant::now();
     }
 
+    /// After an outage, joins everything again, since Redis may have lost our memberships and what was sent meanwhile.
+    fn come_back(&mut self) {
+        if std::mem::take(&mut self.is_away) {
+            tracing::info!("receiving from Redis again");
+            self.registrar.upgrade().inspect(|registrar| registrar.rejoin_all());
+            self.is_behind_gap = true;
+        }
+    }
+
     fn tell_of_losses(&self) {
         tracing::warn!(queue = self.key, "more came than was taken: whoever may have missed it is told");
         self.core.hub().miss_unknown();
@@ -166,8 +175,11 @@ impl<'a> Incoming<'a> {
     /// Hands one message to those it names.
     async fn deliver(&mut self, (body, score): Entry) {
         let core = self.core;
-        if body == LOST.as_bytes() {
+        if body.starts_with(LOST.as_bytes()) {
             return self.tell_of_losses();
+        }
+        if std::mem::take(&mut self.is_behind_gap) {
+            self.registrar.upgrade().inspect(|registrar| registrar.tell_now());
         }
         self.taken += 1;
         let decoded = core.codec().decode(&body.into());
@@ -211,13 +223,19 @@ pub(super) async fn pop(
     Ok(first.map(|(_, body, score)| (body, score)))
 }
 
-/// An answer, if it comes before the connection counts as dead.
+/// An answer, if it comes before the connection counts as dead. It is waited for in two halves: when it was this process
+/// that was stopped, the second one begins when it goes on, and the answer has been there all the time.
 async fn in_time<T>(
     limit: Duration,
     answer: impl Future<Output = Result<T, RedisError>>,
 ) -> Result<T, RedisError> {
-    let late = |_| Err(RedisError::from((ErrorKind::Io, "Redis does not answer")));
-    tokio::time::timeout(limit, answer).await.unwrap_or_else(late)
+    let mut answer = pin!(answer);
+    for half in [limit / 2; 2] {
+        if let Ok(answer) = tokio::time::timeout(half, &mut answer).await {
+            return answer;
+        }
+    }
+    Err(RedisError::from((ErrorKind::Io, "Redis does not answer")))
 }
 
 /// A connection that failed is not given back to the pool.
@@ -229,4 +247,35 @@ pub(super) fn broken(shard: &Shard, connection: Connection, error: &RedisError) 
 /// Reads what ZPOPMIN answers: a flat list in RESP2, pairs in RESP3.
 fn entries(value: redis::Value) -> Result<Vec<Entry>, RedisError> {
     Vec::<Entry>::from_redis_value(value).map_err(RedisError::from)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::sync::oneshot;
+    use tokio::time::{advance, sleep};
+
+    #[tokio::test(start_paused = true)]
+    async fn who_was_stopped_while_an_answer_came_still_takes_it() {
+        let (answer, answered) = oneshot::channel();
+        let waiting = tokio::spawn(in_time(GRACE, async { Ok(answered.await.unwrap()) }));
+        tokio::task::yield_now().await;
+        // The clock is looked at before the connection is.
+        advance(2 * GRACE).await;
+        sleep(Duration::from_millis(1)).await;
+        answer.send("late").unwrap();
+        assert_eq!(waiting.await.unwrap().unwrap(), "late");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_that_is_silent_counts_as_dead() {
+        let start = Instant::now();
+        let answer: Result<(), RedisError> = in_time(GRACE, std::future::pending()).await;
+        assert!(answer.is_err());
+        assert!(
+            (GRACE..GRACE + Duration::from_millis(10)).contains(&start.elapsed()),
+            "{:?}",
+            start.elapsed()
+        );
+    }
 }

@@ -1,7 +1,8 @@
 -- Reads a group's members and adds one message to the queue of each of their processes, in one round trip.
 -- KEYS: the group. ARGV: the oldest score of a membership, the oldest score of a process' own membership, the
 -- prefix of keys, the oldest score to drop, the capacity, the score, the expiry in seconds, the message up to
--- where the list of its receivers begins, and what is left in a full queue of a process of ours.
+-- where the list of its receivers begins, and the word that is left in a full queue of a process of ours, once behind
+-- each message.
 -- Returns how many queues were full. It touches keys that it was not given, so it is not for Redis Cluster.
 -- Changes nothing, but fails when memory is full: after any other write Redis would let the script go on.
 redis.call('ZADD', KEYS[1], 'XX', 0, '')
@@ -30,8 +31,9 @@ for _, key in ipairs(keys) do
   redis.call('ZREMRANGEBYSCORE', key, 0, ARGV[4])
   if redis.call('ZCARD', key) >= tonumber(ARGV[5]) then
     full = full + 1
-    if ours[key] then
-      redis.call('ZADD', key, ARGV[6], ARGV[9])
+    local last = redis.call('ZREVRANGE', key, 0, 0)[1]
+    if ours[key] and string.sub(last, 1, #ARGV[9]) ~= ARGV[9] then
+      redis.call('ZADD', key, ARGV[6], ARGV[9] .. ARGV[6])
     end
   else
     local count = #receivers[key]

@@ -1,6 +1,6 @@
 -- Adds messages to queues, one each, and counts the queues that are full.
 -- KEYS: the queues. ARGV: the oldest score to drop, the score, the expiry in seconds; then for each queue its
--- capacity, its message, and what is left in it when it is full, unless that is empty.
+-- capacity, its message, and the word that is left in it when it is full, once behind each message, unless that is empty.
 -- Changes nothing, but fails when memory is full: after any other write Redis would let the script go on.
 redis.call('ZADD', KEYS[1], 'XX', 0, '')
 local full = {}
@@ -8,8 +8,9 @@ for i, key in ipairs(KEYS) do
   redis.call('ZREMRANGEBYSCORE', key, 0, ARGV[1])
   if redis.call('ZCARD', key) >= tonumber(ARGV[1 + 3 * i]) then
     full[#full + 1] = i
-    if ARGV[3 + 3 * i] ~= '' then
-      redis.call('ZADD', key, ARGV[2], ARGV[3 + 3 * i])
+    local word, last = ARGV[3 + 3 * i], redis.call('ZREVRANGE', key, 0, 0)[1]
+    if word ~= '' and string.sub(last, 1, #word) ~= word then
+      redis.call('ZADD', key, ARGV[2], word .. ARGV[2])
     end
   else
     redis.call('ZADD', key, ARGV[2], ARGV[2 + 3 * i])

@@ -1,8 +1,9 @@
 //! A process that does not take its messages for a while: what is lost of them is told when it wakes.
 
+use std::ops::Range;
 use std::sync::mpsc;
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use channel_layer::{Capacities, ChannelLayer, Delivery, GroupName, Limits, Mailbox, Message, Missed};
 use channel_layer::{Format, RedisConfig, RedisLayer};
@@ -68,11 +69,15 @@ async fn heard_after(
     let server = RedisServer::start();
     let sleeper = Sleeper::new(config(&server.url()));
     let sender = RedisLayer::new(config(&server.url())).unwrap();
-    for number in 0..messages {
-        sender.group_send(&group(), message(number)).await.unwrap();
-    }
+    send(&sender, 0..messages).await;
     sleep(sleeping).await;
     sleeper.wake()
+}
+
+async fn send(sender: &RedisLayer, numbers: Range<u64>) {
+    for number in numbers {
+        sender.group_send(&group(), message(number)).await.unwrap();
+    }
 }
 
 fn usual(url: &str) -> RedisConfig {
@@ -101,6 +106,23 @@ async fn who_has_slept_while_its_queue_overflowed_is_told() {
         assert!(heard.contains(&Delivery::Missed(Missed::Unknown)), "{heard:?}");
         assert!(heard.contains(&Delivery::Message(message(0))), "{heard:?}");
         assert!(!heard.contains(&Delivery::Message(message(capacity + 1))), "nothing was lost: {heard:?}");
+    }
+}
+
+/// A queue that is taken from bit by bit may overflow again before its first word was read.
+#[tokio::test]
+async fn each_loss_has_its_word_where_it_was_lost() {
+    for format in [Format::Msgpack, Format::Json] {
+        let server = RedisServer::start();
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs().to_string();
+        let _: u64 = server.command(&["ZADD", "asgi:group:g", &now, "specific.asleep!waterway.x"]);
+        let sender = RedisLayer::new(config(&server.url(), 3).format(format)).unwrap();
+        send(&sender, 0..6).await;
+        let _: Vec<Vec<u8>> = server.command(&["ZPOPMIN", "asgispecific.asleep!", "2"]);
+        send(&sender, 6..9).await;
+        let queue: Vec<Vec<u8>> = server.command(&["ZRANGE", "asgispecific.asleep!", "0", "-1"]);
+        let are_words: Vec<bool> = queue.iter().map(|entry| entry.starts_with(b"waterway.lost")).collect();
+        assert_eq!(are_words, [false, true, false, true], "{format:?}");
     }
 }
 

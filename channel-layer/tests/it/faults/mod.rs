@@ -7,9 +7,9 @@ pub(crate) mod trial;
 
 use std::time::Duration;
 
-use channel_layer::{ChannelLayer, GroupName, LayerError, Message};
+use channel_layer::{ChannelLayer, Delivery, GroupName, LayerError, Message, Missed};
 use tokio::runtime::Handle;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 
 use self::proxy::Proxy;
 use self::trial::{BACK, BOUND, Kind, Trial, until};
@@ -40,6 +40,7 @@ on_both_layers!(
     killed_connections,
     killed_subscriptions,
     silent_connections,
+    a_loss_on_a_dead_connection,
     an_outage_of_twenty_seconds,
     a_full_redis,
     a_password_that_changes,
@@ -110,6 +111,27 @@ async fn silent_connections(kind: Kind) {
     trial.all_hear(Instant::now(), NOTICED).await;
     until("every mailbox is told", NOTICED, async || trial.all_told()).await;
     trial.finish().await;
+}
+
+/// What had left the queue when its connection died was heard by nobody; what comes next comes behind the word of that.
+async fn a_loss_on_a_dead_connection(kind: Kind) {
+    let server = RedisServer::start();
+    let proxy = Proxy::start(server.url().replace("redis://", ""));
+    let (receiver, sender) = (kind.layer(&proxy.url()), kind.layer(&server.url()));
+    let mut mailbox = receiver.new_channel("specific").await.unwrap();
+    receiver.group_add(&other_group(), mailbox.name()).await.unwrap();
+    sends(sender.as_ref()).await.unwrap();
+    assert!(matches!(mailbox.recv().await, Delivery::Message(_)));
+    proxy.cut();
+    let sending = tokio::spawn(async move {
+        while sends(sender.as_ref()).await.is_ok() {
+            sleep(Duration::from_millis(20)).await;
+        }
+    });
+    let mut next = async || timeout(NOTICED, mailbox.recv()).await.expect("nothing comes any more");
+    assert_eq!(next().await, Delivery::Missed(Missed::Unknown));
+    assert!(matches!(next().await, Delivery::Message(_)));
+    sending.abort();
 }
 
 async fn an_outage_of_twenty_seconds(kind: Kind) {
