@@ -19,9 +19,12 @@ const BATCH: usize = 256;
 pub(super) struct Heard {
     pub(super) topic: Bytes,
     pub(super) body: Bytes,
+    /// How many messages were dropped that would stand before it.
+    pub(super) dropped: u64,
 }
 
-/// Where the connection puts what it receives. It never waits: what there is no room for is dropped.
+/// Where the connection puts what it receives. It never waits: what there is no room for is dropped, and then all that comes
+/// until half of the room is free, since everybody is told of each gap, and that must not be one for every batch.
 pub(super) struct Inlet {
     queue: mpsc::Sender<Heard>,
     level: Arc<Level>,
@@ -49,13 +52,20 @@ pub(super) fn inbox() -> (Inlet, Inbox) {
 impl Inlet {
     /// Takes what Redis has pushed, if it is a message and there is room.
     pub(super) fn put(&self, push: PushInfo) {
-        let Some(heard) = Heard::from_push(push) else { return };
-        let size = heard.size();
-        let has_room = self.level.bytes.fetch_add(size, Ordering::Relaxed) + size <= BYTES;
-        if !has_room || self.queue.try_send(heard).is_err() {
+        let Some(mut heard) = Heard::from_push(push) else { return };
+        let (size, dropped) = (heard.size(), self.level.dropped.swap(0, Ordering::Relaxed));
+        heard.dropped = dropped;
+        if !self.has_room(size, dropped > 0) || self.queue.try_send(heard).is_err() {
             self.level.bytes.fetch_sub(size, Ordering::Relaxed);
-            self.level.dropped.fetch_add(1, Ordering::Relaxed);
+            self.level.dropped.fetch_add(dropped + 1, Ordering::Relaxed);
         }
+    }
+
+    /// Counts the bytes of a message, and says whether it may go in.
+    fn has_room(&self, size: usize, is_dropping: bool) -> bool {
+        let bytes = self.level.bytes.fetch_add(size, Ordering::Relaxed) + size;
+        let is_half_free = self.queue.capacity() >= MESSAGES / 2 && bytes <= BYTES / 2;
+        bytes <= BYTES && (is_half_free || !is_dropping)
     }
 }
 
@@ -72,7 +82,7 @@ impl Inbox {
         self.queue.is_empty()
     }
 
-    /// How many messages were dropped since this was last asked.
+    /// How many messages were dropped behind all that were not.
     pub(super) fn dropped(&self) -> u64 {
         self.level.dropped.swap(0, Ordering::Relaxed)
     }
@@ -90,7 +100,7 @@ impl Heard {
         }
         match (data.next(), data.next()) {
             (Some(Value::BulkString(topic)), Some(Value::BulkString(body))) => {
-                Some(Self { topic: topic.into(), body: body.into() })
+                Some(Self { topic: topic.into(), body: body.into(), dropped: 0 })
             }
             _ => None,
         }
@@ -124,8 +134,10 @@ mod tests {
         inlet.put(push(PushKind::Disconnection, &[]));
         inlet.put(push(PushKind::PMessage, &["*", "other", "two"]));
         inlet.put(push(PushKind::Message, &["topic"]));
-        let heard =
-            |topic: &'static str, body: &'static str| Heard { topic: topic.into(), body: body.into() };
+        let heard = |topic: &'static str, body: &'static str| {
+            let (topic, body) = (topic.into(), body.into());
+            Heard { topic, body, dropped: 0 }
+        };
         assert_eq!(take(&mut inbox).await, [heard("topic", "one"), heard("other", "two")]);
         drop(inlet);
         assert_eq!(take(&mut inbox).await, []);
@@ -145,6 +157,25 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn what_comes_behind_a_gap_says_so_and_there_is_not_one_for_every_batch() {
+        let (inlet, mut inbox) = inbox();
+        for _ in 0..MESSAGES + 10 {
+            inlet.put(push(PushKind::Message, &["t", "m"]));
+        }
+        let batches = MESSAGES / BATCH;
+        for nth in 1..=batches {
+            assert!(take(&mut inbox).await.iter().all(|heard| heard.dropped == 0));
+            inlet.put(push(PushKind::Message, &["t", &nth.to_string()]));
+        }
+        let behind = take(&mut inbox).await;
+        assert_eq!(behind[0].body, (batches / 2).to_string(), "what came earlier was dropped, too");
+        let gaps: Vec<u64> = behind.iter().map(|heard| heard.dropped).collect();
+        let dropped = 10 + (batches / 2 - 1) as u64;
+        assert_eq!(gaps[0], dropped);
+        assert_eq!(gaps.iter().sum::<u64>(), dropped, "there is one gap");
+    }
+
+    #[tokio::test]
     async fn large_messages_are_bounded_by_their_bytes() {
         let (inlet, mut inbox) = inbox();
         let large = "x".repeat(BYTES / 4);
@@ -153,9 +184,12 @@ mod tests {
         }
         assert_eq!(inbox.dropped(), 1);
         assert_eq!(take(&mut inbox).await.len(), 4);
-        for _ in 0..4 {
+        for _ in 0..5 {
             inlet.put(push(PushKind::Message, &["", &large]));
         }
-        assert_eq!(inbox.dropped(), 0, "what was taken out has made room");
+        inlet.put(push(PushKind::Message, &["", "small"]));
+        assert_eq!(take(&mut inbox).await.len(), 4, "what was taken out has made room");
+        inlet.put(push(PushKind::Message, &["", "small"]));
+        assert_eq!(take(&mut inbox).await[0].dropped, 2, "a small one, too, while there was little room");
     }
 }

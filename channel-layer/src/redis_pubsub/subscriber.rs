@@ -29,9 +29,6 @@ const LONGEST_CHANGE: Duration = Duration::from_secs(3);
 /// How often it is asked whether it lives.
 const PING: Duration = Duration::from_secs(2);
 
-/// How long it may take until mailboxes are told of what was dropped.
-const LONGEST_SILENCE: Duration = Duration::from_secs(1);
-
 /// The waits between attempts to reconnect.
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
@@ -201,28 +198,25 @@ impl Task {
 /// Passes on what was received, until the connection is gone.
 async fn hear(mut inbox: Inbox, hearer: &dyn Hearer) -> End {
     let mut batch = Vec::new();
-    let mut told = Instant::now();
     while inbox.take(&mut batch).await > 0 {
         for heard in batch.drain(..) {
+            report(heard.dropped, hearer);
             // Nobody here has a name that is no text.
             if let Ok(topic) = std::str::from_utf8(&heard.topic) {
                 hearer.hear(topic, heard.body).await;
             }
         }
-        // To tell everybody takes time, of which there is none in the middle of it.
-        if inbox.is_empty() || told.elapsed() > LONGEST_SILENCE {
-            told = Instant::now();
-            report(&inbox, hearer);
+        if inbox.is_empty() {
+            report(inbox.dropped(), hearer);
         }
     }
-    report(&inbox, hearer);
+    report(inbox.dropped(), hearer);
     End::Broken
 }
 
-fn report(inbox: &Inbox, hearer: &dyn Hearer) {
-    match inbox.dropped() {
-        0 => {}
-        messages => hearer.overflowed(messages),
+fn report(dropped: u64, hearer: &dyn Hearer) {
+    if dropped > 0 {
+        hearer.overflowed(dropped);
     }
 }
 
