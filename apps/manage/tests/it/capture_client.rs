@@ -99,6 +99,7 @@ impl Client {
                 self.sum = frame["sum"].as_str().unwrap().parse().unwrap();
                 self.heard.clear();
                 self.is_settled = true;
+                self.progress.started.fetch_add(1, Ordering::SeqCst);
             }
             "realtime.missed" => {
                 self.losses += 1;

@@ -31,6 +31,8 @@ pub(crate) struct Progress {
     /// The last transaction that was committed, and the last one that somebody has heard of.
     pub(crate) committed: AtomicU64,
     pub(crate) heard: AtomicU64,
+    /// How many starts were answered.
+    pub(crate) started: AtomicU64,
     /// No more is to be written, but for last orders.
     pub(crate) is_over: AtomicBool,
     /// Everybody has heard of a last order.
