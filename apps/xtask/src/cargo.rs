@@ -99,6 +99,11 @@ pub(super) fn build_benches(root: &Path, names: &[&str]) -> Result<PathBuf, Fail
     Ok(first.parent().unwrap_or(root).to_owned())
 }
 
+/// Runs the benches of single steps, and returns what they print.
+pub(super) fn micro_benches(root: &Path) -> Result<String, Failure> {
+    shell::read(cargo(root).args(["bench", "-p", "benches", "--bench", "micro"]))
+}
+
 /// Builds the program of a package that is not of this workspace, and returns its path.
 pub(super) fn build_elsewhere(folder: &Path, name: &str) -> Result<PathBuf, Failure> {
     built(cargo(folder).args(["build", "--release", "--target-dir", "target"]), "bin", name)

@@ -2,8 +2,10 @@
 //!
 //! The server has one core and the load generator the other. A pair is one run of each server in turn; the figures of
 //! the table are the medians of the pairs, and its ratios are medians of the ratios within each pair, so that a machine
-//! that grows slower meanwhile slows both sides alike.
+//! that grows slower meanwhile slows both sides alike. At the end one table says which budgets were kept.
 
+mod alone;
+mod budgets;
 mod figures;
 mod peers;
 mod prepare;
@@ -16,6 +18,7 @@ use std::path::Path;
 use clap::Args;
 
 use crate::shell::Failure;
+use alone::{ALONE, Alone};
 use peers::{PEERS, Peer};
 use run::Bench;
 use workloads::{WORKLOADS, Workload};
@@ -40,12 +43,22 @@ pub(crate) struct Selection {
 impl Selection {
     /// The workloads that were named; those that take long have to be.
     fn workloads(&self) -> Result<Vec<&'static Workload>, String> {
-        check(&self.only, WORKLOADS.iter().map(|workload| workload.name))?;
+        let known = WORKLOADS.iter().map(|workload| workload.name);
+        check(&self.only, known.chain(ALONE.iter().map(|alone| alone.name)))?;
         let is_wanted = |workload: &&Workload| match self.only.is_empty() {
             true => !workload.takes_long,
             false => self.only.iter().any(|name| name == workload.name),
         };
         Ok(WORKLOADS.iter().filter(is_wanted).collect())
+    }
+
+    /// What is measured with nobody beside it; not when it was said whom to measure.
+    fn alone(&self) -> Vec<&'static Alone> {
+        let is_wanted = |alone: &&Alone| match self.only.is_empty() {
+            true => self.peers.is_empty() && !self.quick,
+            false => self.only.iter().any(|name| name == alone.name),
+        };
+        ALONE.iter().filter(is_wanted).collect()
     }
 
     fn peers(&self) -> Result<Vec<&'static Peer>, String> {
@@ -94,11 +107,13 @@ fn measure(
 ) -> Result<String, Failure> {
     let pairs = if selection.quick { 1 } else { selection.pairs.max(1) };
     let bench = Bench::prepare(root, peers, workloads, selection.quick)?;
-    let tables = workloads.iter().map(|workload| {
-        let rows = bench.rows(workload, pairs);
-        table::render(workload, pairs, &rows)
-    });
-    Ok(tables.collect::<Vec<_>>().join("\n"))
+    let measured: Vec<_> =
+        workloads.iter().map(|workload| (*workload, bench.rows(workload, pairs))).collect();
+    let mut tables: Vec<String> =
+        measured.iter().map(|(workload, rows)| table::render(workload, pairs, rows)).collect();
+    tables.extend(selection.alone().iter().map(|alone| alone.measure(root)));
+    tables.extend(budgets::render(&measured));
+    Ok(tables.join("\n"))
 }
 
 #[cfg(test)]
@@ -115,6 +130,16 @@ mod tests {
         let workloads = selection(&[], &[]).workloads().unwrap();
         assert!(workloads.len() > 5 && workloads.iter().all(|workload| !workload.takes_long));
         assert_eq!(selection(&[], &[]).peers().unwrap().len(), PEERS.len());
+    }
+
+    #[test]
+    fn what_is_measured_alone_is_left_out_where_servers_are_chosen() {
+        let names = |only, peers| -> Vec<&str> {
+            selection(only, peers).alone().iter().map(|alone| alone.name).collect()
+        };
+        assert_eq!(names(&[], &[]), ["crowd", "steps"]);
+        assert!(names(&[], &["bun"]).is_empty() && names(&["fan-out"], &[]).is_empty());
+        assert_eq!(names(&["steps"], &["bun"]), ["steps"]);
     }
 
     #[test]

@@ -27,7 +27,7 @@ const COLUMNS: [Column; 12] = [
     column("CPU us of Redis", 3, |figures| figures.between_us),
     column("p50 ms", 3, |figures| figures.p50_ms),
     column("p99 ms", 3, |figures| figures.p99_ms),
-    Column { is_compared: true, ..column("KiB a connection", 2, |figures| figures.kib_per_connection) },
+    column("KiB a connection", 2, |figures| figures.kib_per_connection),
     Column { is_compared: true, ..column("CPU s per 1,000 accepts", 4, |figures| figures.accept_s_per_1000) },
     column("server MiB", 1, |figures| figures.rss_mib),
     column("delivered %", 2, |figures| figures.delivered),
@@ -70,17 +70,19 @@ pub(super) fn render(workload: &Workload, pairs: usize, rows: &[Row]) -> String 
     text
 }
 
-fn cell(figure: Option<f64>, decimals: usize) -> String {
+/// A figure as a table shows it.
+pub(super) fn cell(figure: Option<f64>, decimals: usize) -> String {
     figure.map_or_else(|| "–".to_owned(), |figure| format!("{figure:.decimals$}"))
 }
 
 impl Row {
-    fn figure(&self, of: fn(&Figures) -> Option<f64>) -> Option<f64> {
+    /// The median of the pairs.
+    pub(super) fn figure(&self, of: fn(&Figures) -> Option<f64>) -> Option<f64> {
         median(self.pairs.iter().map(|pair| pair.as_ref().and_then(of)))
     }
 
     /// The median of the ratios within the pairs.
-    fn ratio(&self, to: &Self, of: fn(&Figures) -> Option<f64>) -> Option<f64> {
+    pub(super) fn ratio(&self, to: &Self, of: fn(&Figures) -> Option<f64>) -> Option<f64> {
         let figure = |pair: &Option<Figures>| pair.as_ref().and_then(of);
         let both = self.pairs.iter().zip(&to.pairs);
         median(both.map(|(mine, other)| Some(figure(mine)? / figure(other).filter(|other| *other > 0.0)?)))
