@@ -2,6 +2,8 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use serde::Serialize;
+
 /// What becomes of a socket that is full, with [`UNSENT_FRAMES`](crate::UNSENT_FRAMES) or
 /// [`UNSENT_BYTES`](crate::UNSENT_BYTES) unsent, when more is relayed to it. Nobody else is slowed by it, its memory is
 /// bounded, and its consumer is told in [`missed`](crate::WebsocketConsumer::missed) how many events were lost.
@@ -32,7 +34,7 @@ pub enum SlowReader {
 /// // later
 /// let lost = consumers::slow_readers().newest - before.newest;
 /// ```
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct SlowReaders {
     /// Sockets that were closed with 1013; those that the heartbeat finds lost first are not among them.

@@ -1,4 +1,4 @@
-//! What operators and load balancers ask: is the process alive, and can it do its work.
+//! What operators and load balancers ask: is the process alive, can it do its work, and what has it lost.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,7 +9,8 @@ use axum::http::StatusCode;
 use axum::routing::get;
 use axum::{Json, Router};
 use orders::Orders;
-use routing::consumers::{ChannelLayer, GroupName, Message, Shutdown};
+use routing::consumers::{ChannelLayer, GroupName, Message, Shutdown, slow_readers};
+use serde_json::{Value, json};
 
 /// How long a part may take to answer until it counts as away.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -25,7 +26,9 @@ pub(crate) struct Parts {
 
 /// `/healthz` answers 200 as long as the process answers at all; `/readyz` answers 200 when database and channel
 /// layer work, and 503 otherwise or when the server is ending, so that no new clients are sent here. `/capturez` tells in
-/// JSON how the capture of changes is doing: whether this process relays, how much it has told, and how much waits.
+/// JSON how the capture of changes is doing: whether this process relays, how much it has told, and how much waits. `/lossz`
+/// counts in JSON what was lost since the process began: in `layer` by the channel layer, and in `slow_readers` for clients
+/// that read too slowly.
 pub(crate) fn router(parts: Parts) -> Router {
     Router::new()
         .route("/healthz", get(|| async { "ok" }))
@@ -34,7 +37,12 @@ pub(crate) fn router(parts: Parts) -> Router {
             "/capturez",
             get(|State(parts): State<Parts>| async move { Json(parts.orders.capture_stats()) }),
         )
+        .route("/lossz", get(lost))
         .with_state(parts)
+}
+
+async fn lost(State(parts): State<Parts>) -> Json<Value> {
+    Json(json!({"layer": parts.layer.losses(), "slow_readers": slow_readers()}))
 }
 
 async fn ready(State(parts): State<Parts>) -> (StatusCode, &'static str) {

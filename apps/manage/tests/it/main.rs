@@ -22,6 +22,8 @@ mod first_run;
 #[cfg(test)]
 mod http;
 #[cfg(test)]
+mod losses;
+#[cfg(test)]
 mod program;
 #[cfg(test)]
 mod python;
