@@ -268,13 +268,12 @@ impl Relay {
                     }
                     Ok(None) => {}
                     Err(_) => {
-                        tracing::error!(kind = message.kind(), "rendering an event panicked; it was dropped")
+                        tracing::error!(kind = message.kind(), "rendering an event panicked: it is missed");
+                        batch.miss(Missed::Count(1));
                     }
                 }
             }
-            Delivery::Missed(missed) => {
-                batch.missed = Some(batch.missed.map_or(missed, |before| before.and(missed)));
-            }
+            Delivery::Missed(missed) => batch.miss(missed),
         }
     }
 
@@ -329,6 +328,10 @@ struct Batch {
 }
 
 impl Batch {
+    fn miss(&mut self, missed: Missed) {
+        self.missed = Some(self.missed.map_or(missed, |before| before.and(missed)));
+    }
+
     fn pass_on(&self, socket: &Outbound) {
         if let Some(missed) = self.missed {
             socket.miss(missed);
@@ -376,6 +379,15 @@ mod tests {
         assert_eq!(bytes, expected);
     }
 
+    /// What a consumer would be told, as a connection's task does: then it lets go what stands behind.
+    async fn told(socket: &Outbound) -> Option<Missed> {
+        let missed = socket.take_missed();
+        socket.release();
+        let flush = std::future::poll_fn(|cx| socket.poll_flush(cx));
+        tokio::time::timeout(Duration::from_secs(1), flush).await.unwrap().unwrap();
+        missed
+    }
+
     /// Everything is passed on.
     const ALL: Rendering<Said> = Rendering { render, latest_by: None };
 
@@ -413,7 +425,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn one_bad_event_does_not_end_the_relay() {
+    async fn one_bad_event_is_missed_and_does_not_end_the_relay() {
         let (relays, layer, group) = fixture();
         let (socket, mut reader) = socket();
         let _membership = relays.join(&layer, &group, &ALL, plain(&socket)).await.unwrap();
@@ -421,6 +433,8 @@ mod tests {
         for message in [said("1"), said("hidden"), unknown, said("panic"), said("2")] {
             layer.group_send(&group, message).await.unwrap();
         }
+        tokio::time::sleep(Duration::from_millis(1)).await;
+        assert_eq!(told(&socket).await, Some(Missed::Count(1)));
         read(&mut reader, &["1", "2"]).await;
     }
 
@@ -449,10 +463,7 @@ mod tests {
         let mut byte = [0];
         let early = tokio::time::timeout(Duration::from_secs(1), reader.read(&mut byte)).await;
         assert!(early.is_err(), "the loss is told before what is passed on with it");
-        assert_eq!(socket.take_missed(), Some(Missed::Count(3)));
-        socket.release();
-        let flush = std::future::poll_fn(|cx| socket.poll_flush(cx));
-        tokio::time::timeout(Duration::from_secs(1), flush).await.unwrap().unwrap();
+        assert_eq!(told(&socket).await, Some(Missed::Count(3)));
         read(&mut reader, &["0", "1"]).await;
     }
 
