@@ -29,8 +29,8 @@ const GROUPS_PER_CALL: usize = 512;
 /// What a registrar does at its backend; each is one round trip, whatever the number of groups.
 #[async_trait]
 pub(crate) trait Memberships: Send + Sync + 'static {
-    /// Joins groups, or renews memberships, on behalf of this process.
-    async fn join(&self, groups: &[GroupName]) -> Result<(), LayerError>;
+    /// Joins groups, or renews memberships, on behalf of this process; those in which it was not before.
+    async fn join(&self, groups: &[GroupName]) -> Result<Vec<GroupName>, LayerError>;
 
     /// Leaves groups.
     async fn leave(&self, groups: &[GroupName]) -> Result<(), LayerError>;
@@ -61,8 +61,12 @@ struct State {
     joined: HashSet<GroupName>,
     /// Groups whose state here and there may differ.
     doubtful: HashSet<GroupName>,
-    /// The mailboxes are to be told that they have missed something, once nothing is in doubt.
+    /// Groups that were joined before an outage, and are not yet joined again.
+    lapsed: HashSet<GroupName>,
+    /// The mailboxes are to be told that they may have missed something.
     must_tell: bool,
+    /// How often everything was joined again.
+    outages: u64,
     /// Counts the failures of each host, so that those who wait can tell a new one.
     failures: HashMap<usize, Failures>,
     is_closed: bool,
@@ -87,6 +91,13 @@ impl State {
 
     fn settle(&mut self, group: &GroupName) {
         self.doubtful.remove(group);
+        // Until a moment ago what was sent to it was lost, perhaps behind the last word of that.
+        self.must_tell |= self.lapsed.remove(group);
+    }
+
+    /// Notes that the backend had forgotten groups: what was sent to them meanwhile is lost.
+    fn note_forgotten(&mut self, added: &[GroupName]) {
+        self.must_tell |= added.iter().any(|group| self.joined.contains(group));
     }
 }
 
@@ -156,20 +167,27 @@ impl Registrar {
     /// Joins everything again, as after an outage in which the backend may have forgotten us, and then tells every
     /// mailbox that it may have missed something: not before, since until then it may still miss something.
     pub(crate) fn rejoin_all(&self) {
-        let groups = self.hub.group_names();
         let mut state = self.state.lock();
+        // Under the lock, so that none is joined meanwhile that is in neither list.
+        let groups = self.hub.group_names();
         state.joined.clear();
+        state.lapsed.extend(groups.iter().cloned());
         state.doubtful.extend(groups);
         state.must_tell = true;
+        state.outages += 1;
         drop(state);
         self.wake();
     }
 
-    /// Tells every mailbox now, if there is something to tell once everything is joined: something is about to come that
-    /// stands behind it. What may still be missed is told again then.
+    /// Tells every mailbox now what is to be told: something is about to come that stands behind it. What is missed of
+    /// groups that are not joined yet is told again, once they are.
     pub(crate) fn tell_now(&self) {
-        let state = self.state.lock();
-        if state.must_tell {
+        self.tell(&mut self.state.lock());
+    }
+
+    /// Under the lock: who finds that nothing is to be told can rely on it that it was.
+    fn tell(&self, state: &mut State) {
+        if std::mem::take(&mut state.must_tell) {
             self.hub.miss_unknown();
         }
     }
@@ -205,11 +223,16 @@ impl Registrar {
     /// Brings what is in doubt at a host in order; the error when it refused.
     async fn settle(&self, host: usize) -> Result<(), LayerError> {
         loop {
-            let Some(taken) = self.doubtful(host) else { return Ok(()) };
+            let Some((taken, outages)) = self.doubtful(host) else { return Ok(()) };
             let (join, leave): (Vec<_>, Vec<_>) =
                 taken.into_iter().partition(|group| self.hub.has_group(group));
-            self.call(&join, &leave).await?;
+            let added = self.call(&join, &leave).await?;
             let mut state = self.state.lock();
+            if state.outages != outages {
+                // It may have been the backend of before that has answered.
+                continue;
+            }
+            state.note_forgotten(&added);
             // A group whose members came or went meanwhile stays in doubt and is looked at again.
             join.iter().filter(|group| self.hub.has_group(group)).for_each(|group| state.settle(group));
             leave.iter().filter(|group| !self.hub.has_group(group)).for_each(|group| state.settle(group));
@@ -220,37 +243,39 @@ impl Registrar {
         }
     }
 
-    /// Some groups of a host that are in doubt; when there are none of any, whoever is to be told is told.
-    fn doubtful(&self, host: usize) -> Option<Vec<GroupName>> {
+    /// Some groups of a host that are in doubt, and how many outages there have been; when none is to be joined again,
+    /// whoever is to be told is told.
+    fn doubtful(&self, host: usize) -> Option<(Vec<GroupName>, u64)> {
         let mut state = self.state.lock();
         let here = state.doubtful.iter().filter(|group| self.memberships.host(group) == host);
         let taken: Vec<_> = here.take(GROUPS_PER_CALL).cloned().collect();
-        if state.doubtful.is_empty() && std::mem::take(&mut state.must_tell) {
-            // Under the lock: who finds that nothing is to be told can rely on it that it was.
-            self.hub.miss_unknown();
+        if state.lapsed.is_empty() {
+            self.tell(&mut state);
         }
-        Some(taken).filter(|taken| !taken.is_empty())
+        (!taken.is_empty()).then_some((taken, state.outages))
     }
 
-    async fn call(&self, join: &[GroupName], leave: &[GroupName]) -> Result<(), LayerError> {
-        if !join.is_empty() {
-            self.memberships.join(join).await?;
-        }
+    /// Joins and leaves; in which groups this process was not before.
+    async fn call(&self, join: &[GroupName], leave: &[GroupName]) -> Result<Vec<GroupName>, LayerError> {
+        let added = if join.is_empty() { Vec::new() } else { self.memberships.join(join).await? };
         if !leave.is_empty() {
             self.memberships.leave(leave).await?;
         }
-        Ok(())
+        Ok(added)
     }
 
     async fn renew(&self, host: usize) {
         let joined = self.of_host(host, &self.state.lock().joined);
         for groups in joined.chunks(GROUPS_PER_CALL) {
-            if let Err(cause) = self.memberships.join(groups).await {
-                tracing::warn!(%cause, "memberships could not be renewed: trying again");
-                self.doubt(groups.iter().cloned());
-                return;
+            match self.memberships.join(groups).await {
+                Ok(added) => self.state.lock().note_forgotten(&added),
+                Err(cause) => {
+                    tracing::warn!(%cause, "memberships could not be renewed: trying again");
+                    return self.doubt(groups.iter().cloned());
+                }
             }
         }
+        self.wake();
     }
 
     fn note_failure(&self, host: usize, cause: &LayerError) {
@@ -302,6 +327,7 @@ mod tests {
     #[derive(Default)]
     struct Noted {
         calls: Mutex<Vec<String>>,
+        known: Mutex<HashSet<GroupName>>,
         is_away: AtomicBool,
     }
 
@@ -323,11 +349,14 @@ mod tests {
 
     #[async_trait]
     impl Memberships for Noted {
-        async fn join(&self, groups: &[GroupName]) -> Result<(), LayerError> {
-            self.note("join", groups)
+        async fn join(&self, groups: &[GroupName]) -> Result<Vec<GroupName>, LayerError> {
+            self.note("join", groups)?;
+            let mut known = self.known.lock();
+            Ok(groups.iter().filter(|group| known.insert((*group).clone())).cloned().collect())
         }
 
         async fn leave(&self, groups: &[GroupName]) -> Result<(), LayerError> {
+            self.known.lock().retain(|group| !groups.contains(group));
             self.note("leave", groups)
         }
     }
@@ -387,6 +416,54 @@ mod tests {
         assert_eq!(mailbox.recv().await, Delivery::Missed(Missed::Unknown));
         assert_eq!(noted.taken(), ["join g", "join g"]);
         tokio::time::sleep(Duration::from_secs(5)).await;
+        assert_eq!(mailbox.try_recv(), None);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn mailboxes_are_told_when_a_renewal_finds_that_the_backend_has_forgotten_a_group() {
+        let (hub, noted, registrar) = fixture();
+        let mut mailbox = hub.new_mailbox("specific").unwrap();
+        for name in ["g", "h"] {
+            hub.group_add(&group(name), mailbox.name()).unwrap();
+            registrar.joined(&group(name)).await.unwrap();
+        }
+        tokio::time::sleep(Duration::from_secs(25)).await;
+        assert_eq!(mailbox.try_recv(), None, "a renewal is no loss");
+        noted.known.lock().remove(&group("h"));
+        tokio::time::sleep(Duration::from_secs(25)).await;
+        assert_eq!(mailbox.try_recv(), Some(Delivery::Missed(Missed::Unknown)));
+        // The same when the renewal has to be tried again.
+        noted.is_away.store(true, Ordering::Relaxed);
+        noted.known.lock().clear();
+        tokio::time::sleep(Duration::from_secs(25)).await;
+        assert_eq!(mailbox.try_recv(), None);
+        noted.is_away.store(false, Ordering::Relaxed);
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        assert_eq!(mailbox.try_recv(), Some(Delivery::Missed(Missed::Unknown)));
+        tokio::time::sleep(Duration::from_secs(60)).await;
+        assert_eq!(mailbox.try_recv(), None);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_comes_before_all_is_joined_again_comes_behind_the_word_and_the_rest_is_told_once_more() {
+        let (hub, noted, registrar) = fixture();
+        let mut mailbox = hub.new_mailbox("specific").unwrap();
+        hub.group_add(&group("g"), mailbox.name()).unwrap();
+        registrar.joined(&group("g")).await.unwrap();
+        registrar.tell_now();
+        assert_eq!(mailbox.try_recv(), None, "there is nothing to tell");
+        noted.is_away.store(true, Ordering::Relaxed);
+        registrar.rejoin_all();
+        for _ in 0..3 {
+            registrar.tell_now();
+        }
+        assert_eq!(mailbox.try_recv(), Some(Delivery::Missed(Missed::Unknown)));
+        tokio::time::sleep(Duration::from_secs(5)).await;
+        registrar.tell_now();
+        assert_eq!(mailbox.try_recv(), None, "and that once");
+        noted.is_away.store(false, Ordering::Relaxed);
+        assert_eq!(mailbox.recv().await, Delivery::Missed(Missed::Unknown));
+        registrar.tell_now();
         assert_eq!(mailbox.try_recv(), None);
     }
 

@@ -26,11 +26,11 @@ use crate::registrar::Memberships;
 use crate::{ChannelName, GroupName, LayerError, Message};
 
 /// How often a process renews its memberships.
-const HEARTBEAT: Duration = Duration::from_secs(15);
+pub(super) const HEARTBEAT: Duration = Duration::from_secs(15);
 
 /// After how many seconds without renewal a process' own membership is dropped by the next who sends: a process that
 /// crashed is out of our groups within a minute. (Python keeps it until `group_expiry`.)
-const LEASE: u64 = 50;
+pub(super) const LEASE: u64 = 50;
 
 /// What the local part of our members' names begins with: their memberships are renewed often.
 const OWN: &str = "waterway.";
@@ -332,15 +332,16 @@ impl Core {
 
 #[async_trait]
 impl Memberships for Core {
-    async fn join(&self, groups: &[GroupName]) -> Result<(), LayerError> {
-        let Some(first) = groups.first() else { return Ok(()) };
+    async fn join(&self, groups: &[GroupName]) -> Result<Vec<GroupName>, LayerError> {
+        let Some(first) = groups.first() else { return Ok(Vec::new()) };
         let mut add = pipe();
         for group in groups {
             let key = self.keys.group(group);
-            add.zadd(&key, self.own_member(group).as_str(), self.clock.tick().to_string()).ignore();
+            add.zadd(&key, self.own_member(group).as_str(), self.clock.tick().to_string());
             add.expire(&key, self.group_expiry()).ignore();
         }
-        self.shard_of_group(first).pipe(&add).await
+        let added: Vec<u64> = self.shard_of_group(first).pipe(&add).await?;
+        Ok(groups.iter().zip(added).filter(|(_, added)| *added > 0).map(|(group, _)| group.clone()).collect())
     }
 
     async fn leave(&self, groups: &[GroupName]) -> Result<(), LayerError> {
@@ -352,7 +353,7 @@ impl Memberships for Core {
             }
         }
         if !remove.is_empty() {
-            self.shard_of_group(first).pipe(&remove).await?;
+            self.shard_of_group(first).pipe::<()>(&remove).await?;
         }
         // Only now, so that whoever leaves beside us, as at the end, does not take it for done.
         groups.iter().for_each(|group| self.forget_member(group));

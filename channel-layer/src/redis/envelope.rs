@@ -56,16 +56,24 @@ pub(crate) fn seal(message: &Bytes, target: Target<'_>) -> Result<Bytes, LayerEr
     Ok(sealed.into())
 }
 
-/// Takes the target out of a received map, wherever it stands. Names that break our grammar are skipped: nobody
-/// here can have one. There are none at all when the map has no target.
+/// For whom a received message is.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Receivers {
+    /// Names that break our grammar are skipped: nobody here can have one.
+    pub(crate) names: Vec<ChannelName>,
+    /// It was sent to a group, whoever made them its members.
+    pub(crate) are_members: bool,
+}
+
+/// Takes the target out of a received map, wherever it stands. There are no receivers when the map has no target.
 ///
 /// # Errors
 /// [`LayerError::Decode`] when this is no map, or its target is neither a name nor a list.
-pub(crate) fn open(sealed: &Bytes) -> Result<(Bytes, Vec<ChannelName>), LayerError> {
+pub(crate) fn open(sealed: &Bytes) -> Result<(Bytes, Receivers), LayerError> {
     let map = scan(sealed).map_err(|error| LayerError::Decode(error.to_string()))?;
-    let Some(last) = map.targets.last() else { return Ok((sealed.clone(), Vec::new())) };
+    let Some(last) = map.targets.last() else { return Ok((sealed.clone(), Receivers::default())) };
     // With a key twice the last one counts, as in Python.
-    let names = names(&sealed[..last.end], last.value)?;
+    let receivers = receivers(&sealed[..last.end], last.value)?;
     let mut message = Vec::with_capacity(sealed.len());
     put_map_header(&mut message, map.entries - map.targets.len());
     let mut from = map.body;
@@ -74,7 +82,7 @@ pub(crate) fn open(sealed: &Bytes) -> Result<(Bytes, Vec<ChannelName>), LayerErr
         from = entry.end;
     }
     message.extend_from_slice(&sealed[from..]);
-    Ok((message.into(), names))
+    Ok((message.into(), receivers))
 }
 
 /// A packed map, as far as splicing needs to know it: offsets of its body and of its targets.
@@ -107,11 +115,13 @@ fn scan(bytes: &[u8]) -> Result<Map, Malformed> {
 }
 
 /// Reads the names of a target: text, or a list of texts.
-fn names(bytes: &[u8], at: usize) -> Result<Vec<ChannelName>, LayerError> {
+fn receivers(bytes: &[u8], at: usize) -> Result<Receivers, LayerError> {
     let mut walk = Walk { bytes, at };
     let malformed = |error: Malformed| LayerError::Decode(error.to_string());
     let count = match walk.item().map_err(malformed)? {
-        Item::Text(name) => return Ok(name_of(name).into_iter().collect()),
+        Item::Text(name) => {
+            return Ok(Receivers { names: name_of(name).into_iter().collect(), are_members: false });
+        }
         Item::List(count) => count,
         Item::Scalar | Item::Binary | Item::Map(_) => {
             return Err(LayerError::Decode(format!("`{KEY}` is neither a name nor a list of names")));
@@ -127,7 +137,7 @@ fn names(bytes: &[u8], at: usize) -> Result<Vec<ChannelName>, LayerError> {
             walk.skip().map_err(malformed)?;
         }
     }
-    Ok(names)
+    Ok(Receivers { names, are_members: true })
 }
 
 fn name_of(text: &[u8]) -> Option<ChannelName> {
@@ -160,7 +170,12 @@ mod tests {
     }
 
     fn opened(sealed: Vec<u8>) -> (Bytes, Vec<ChannelName>) {
-        open(&sealed.into()).unwrap()
+        let (message, receivers) = open(&sealed.into()).unwrap();
+        (message, receivers.names)
+    }
+
+    fn members(names: Vec<ChannelName>) -> Receivers {
+        Receivers { names, are_members: true }
     }
 
     #[test]
@@ -239,24 +254,24 @@ mod tests {
             let message: Bytes =
                 packed_map(&[("type", text("t"))].into_iter().chain(filled).collect::<Vec<_>>()).into();
             let sealed = seal(&message, Target::Members(&names(&["a!b"]))).unwrap();
-            assert_eq!(open(&sealed).unwrap(), (message, names(&["a!b"])), "{entries} entries");
+            assert_eq!(open(&sealed).unwrap(), (message, members(names(&["a!b"]))), "{entries} entries");
         }
     }
 
     proptest! {
         #[test]
-        fn a_message_comes_out_as_it_went_in(message in samples::messages(), members in samples::names(0..40)) {
+        fn a_message_comes_out_as_it_went_in(message in samples::messages(), named in samples::names(0..40)) {
             let packed = message.packed();
-            let sealed = seal(packed, Target::Members(&members)).unwrap();
-            prop_assert_eq!(open(&sealed).unwrap(), (packed.clone(), members.clone()));
+            let sealed = seal(packed, Target::Members(&named)).unwrap();
+            prop_assert_eq!(open(&sealed).unwrap(), (packed.clone(), members(named.clone())));
             // What Python would unpack is a message, too.
             prop_assert!(Message::from_packed(sealed).is_ok());
-            if let Some(name) = members.first() {
+            if let Some(name) = named.first() {
                 let sealed = seal(packed, Target::Channel(name)).unwrap();
-                prop_assert_eq!(open(&sealed).unwrap(), (packed.clone(), vec![name.clone()]));
+                prop_assert_eq!(open(&sealed).unwrap(), (packed.clone(), Receivers { names: vec![name.clone()], are_members: false }));
             }
             let sealed = seal(packed, Target::Queue).unwrap();
-            prop_assert_eq!(open(&sealed).unwrap(), (packed.clone(), Vec::new()));
+            prop_assert_eq!(open(&sealed).unwrap(), (packed.clone(), Receivers::default()));
         }
 
         #[test]

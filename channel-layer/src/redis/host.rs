@@ -16,6 +16,10 @@ use super::config::RedisConfig;
 use super::sentinel::Sentinels;
 use crate::LayerError;
 
+/// After how long without an acknowledgement the system gives a connection up, with all that was to be sent.
+#[cfg(target_os = "linux")]
+const UNACKNOWLEDGED: Duration = Duration::from_secs(3);
+
 /// How long connecting may take, whatever it consists of.
 pub(crate) const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 
@@ -110,7 +114,11 @@ fn read_ca(path: &Path) -> Result<Vec<u8>, LayerError> {
 /// Prepares a server's address for TLS, if it asks for it.
 pub(super) fn secured(server: ConnectionInfo, ca: Option<&[u8]>) -> Result<ConnectionInfo, LayerError> {
     // Commands are small and many: one must not wait for the acknowledgement of another.
-    let server = server.set_tcp_settings(TcpSettings::default().set_nodelay(true));
+    let tcp = TcpSettings::default().set_nodelay(true);
+    // A pop that was given up must not be carried out later, when the network is back: its answer would reach nobody.
+    #[cfg(target_os = "linux")]
+    let tcp = tcp.set_user_timeout(UNACKNOWLEDGED);
+    let server = server.set_tcp_settings(tcp);
     let ConnectionAddr::TcpTls { insecure, .. } = server.addr() else {
         let refuse = LayerError::Unavailable("a CA file is for rediss:// addresses only".to_owned());
         return if ca.is_some() { Err(refuse) } else { Ok(server) };

@@ -3,8 +3,9 @@
 //!
 //! Senders drop what a full queue has no room for, and what nobody takes in time, and only the poller can tell those who
 //! missed it. Our own senders leave [`LOST`] in the queue then. Python's leave nothing, so a queue that is found full
-//! counts as one that has lost something, and so does one that was not looked at for longer than messages last. A
-//! connection that breaks may take with it what was taken out of the queue: that is told before whatever comes next.
+//! counts as one that has lost something, unless it has room for fewer than 16. A connection that breaks may take with it
+//! what was taken out of the queue, and a process that was stopped may have been taken out of its groups: it joins them
+//! again. All that is told before whatever comes next.
 
 use std::pin::pin;
 use std::sync::{Arc, Weak};
@@ -14,7 +15,7 @@ use deadpool_redis::Connection;
 use redis::{ErrorKind, FromRedisValue, RedisError, cmd};
 use tokio::time::Instant;
 
-use super::core::Core;
+use super::core::{Core, HEARTBEAT, LEASE};
 use super::host::unavailable;
 use super::shard::Shard;
 use crate::LayerError;
@@ -91,10 +92,8 @@ struct Incoming<'a> {
     /// When Redis last answered, and so when we last lived.
     heard: Instant,
     registrar: Weak<Registrar>,
-    /// The connection broke, and Redis has not answered since.
+    /// The connection broke, or this process was stopped, and Redis has not answered since.
     is_away: bool,
-    /// Nothing has come since Redis was back.
-    is_behind_gap: bool,
 }
 
 impl<'a> Incoming<'a> {
@@ -108,7 +107,6 @@ impl<'a> Incoming<'a> {
             heard: Instant::now(),
             registrar,
             is_away: false,
-            is_behind_gap: false,
         }
     }
 
@@ -120,17 +118,10 @@ impl<'a> Incoming<'a> {
         more.arg(&self.key).arg(most);
         loop {
             let entries = entries(in_time(GRACE, more.query_async(connection)).await?)?;
-            // Before what has come since: who hears of a loss later has believed it in vain.
-            self.look_at_the_clock(Duration::ZERO);
-            self.come_back();
+            self.come_back(Duration::ZERO);
             let is_last = entries.len() < most;
             for entry in entries {
                 self.deliver(entry).await;
-            }
-            if self.to_groups && self.taken >= self.capacity.max(SMALLEST_ROOM) {
-                // Whatever a full queue has lost came behind all that was in it.
-                self.taken = 0;
-                self.tell_of_losses();
             }
             if is_last {
                 (self.taken, self.to_groups) = (0, false);
@@ -143,27 +134,32 @@ impl<'a> Incoming<'a> {
     async fn wait(&mut self, connection: &mut Connection) -> Result<(), RedisError> {
         self.look_at_the_clock(Duration::ZERO);
         let popped = pop(&self.key, WAIT, connection).await?;
-        self.look_at_the_clock(WAIT);
+        self.come_back(WAIT);
         if let Some(entry) = popped {
             self.deliver(entry).await;
         }
         Ok(())
     }
 
-    /// Tells of a loss when this process has slept for so long, beyond what it waited, that messages may have grown too old.
+    /// Notes that this process was stopped for so long, beyond what it waited, that messages may have grown too old, or its
+    /// memberships.
     fn look_at_the_clock(&mut self, waited: Duration) {
-        if self.heard.elapsed() > Duration::from_secs(self.core.expiry()) + waited {
-            self.tell_of_losses();
-        }
+        self.is_away |= self.heard.elapsed() > self.longest_stop() + waited;
         self.heard = Instant::now();
     }
 
-    /// After an outage, joins everything again, since Redis may have lost our memberships and what was sent meanwhile.
-    fn come_back(&mut self) {
+    fn longest_stop(&self) -> Duration {
+        let lease = Duration::from_secs(LEASE).saturating_sub(HEARTBEAT + WAIT);
+        Duration::from_secs(self.core.expiry()).min(lease)
+    }
+
+    /// Redis has answered, after so much waiting. If we were away, joins everything again, since Redis may have lost our
+    /// memberships and what was sent meanwhile.
+    fn come_back(&mut self, waited: Duration) {
+        self.look_at_the_clock(waited);
         if std::mem::take(&mut self.is_away) {
-            tracing::info!("receiving from Redis again");
+            tracing::info!(queue = self.key, "receiving from Redis again");
             self.registrar.upgrade().inspect(|registrar| registrar.rejoin_all());
-            self.is_behind_gap = true;
         }
     }
 
@@ -178,13 +174,12 @@ impl<'a> Incoming<'a> {
         if body.starts_with(LOST.as_bytes()) {
             return self.tell_of_losses();
         }
-        if std::mem::take(&mut self.is_behind_gap) {
-            self.registrar.upgrade().inspect(|registrar| registrar.tell_now());
-        }
+        // It may stand behind a loss of which nobody has been told.
+        self.registrar.upgrade().inspect(|registrar| registrar.tell_now());
         self.taken += 1;
         let decoded = core.codec().decode(&body.into());
-        let Some((message, names)) = core.hub().readable(&self.key, decoded) else { return };
-        if names.is_empty() {
+        let Some((message, receivers)) = core.hub().readable(&self.key, decoded) else { return };
+        if receivers.names.is_empty() {
             count(&core.hub().counters().unroutable, 1);
         }
         let is_expired = core.is_expired(score);
@@ -192,9 +187,8 @@ impl<'a> Incoming<'a> {
             // Where one message was too old, others may have been dropped for it.
             core.hub().miss_unknown();
         }
-        for name in &names {
+        for name in &receivers.names {
             let group = core.group_of(name);
-            self.to_groups |= group.is_some();
             if is_expired {
                 core.hub().miss_expired(group.as_ref(), name);
                 continue;
@@ -206,6 +200,20 @@ impl<'a> Incoming<'a> {
                 }
                 None => core.hub().deliver(name, &message),
             }
+        }
+        self.to_groups |= receivers.are_members;
+        self.look_at_the_room();
+    }
+
+    /// Tells of a loss when so many were taken that the queue was full: what it has lost then came behind them. One more may
+    /// have been handed over before, and then it came behind the next.
+    fn look_at_the_room(&mut self) {
+        let full = self.capacity.max(SMALLEST_ROOM);
+        if self.to_groups && self.taken >= full {
+            self.tell_of_losses();
+        }
+        if self.taken > full {
+            self.taken = 0;
         }
     }
 }
@@ -223,16 +231,20 @@ pub(super) async fn pop(
     Ok(first.map(|(_, body, score)| (body, score)))
 }
 
-/// An answer, if it comes before the connection counts as dead. It is waited for in two halves: when it was this process
-/// that was stopped, the second one begins when it goes on, and the answer has been there all the time.
+/// An answer, if it comes before the connection counts as dead. It is waited for in halves, of which one does not count that
+/// took much longer: then it was this process that was stopped, and the answer may have been there all the time.
 async fn in_time<T>(
     limit: Duration,
     answer: impl Future<Output = Result<T, RedisError>>,
 ) -> Result<T, RedisError> {
     let mut answer = pin!(answer);
-    for half in [limit / 2; 2] {
-        if let Ok(answer) = tokio::time::timeout(half, &mut answer).await {
-            return answer;
+    let mut halves = 2;
+    while halves > 0 {
+        let began = Instant::now();
+        match tokio::time::timeout(limit / 2, &mut answer).await {
+            Ok(answer) => return answer,
+            Err(_) if began.elapsed() > limit => {}
+            Err(_) => halves -= 1,
         }
     }
     Err(RedisError::from((ErrorKind::Io, "Redis does not answer")))

@@ -55,9 +55,9 @@ impl Shard {
     }
 
     /// Runs a pipeline over the shared connection.
-    pub(crate) async fn pipe(&self, pipeline: &redis::Pipeline) -> Result<(), LayerError> {
+    pub(crate) async fn pipe<T: FromRedisValue>(&self, pipeline: &redis::Pipeline) -> Result<T, LayerError> {
         let connection = self.commands.connection();
-        let answer = async { pipeline.exec_async(&mut connection.clone().await?).await };
+        let answer = async { pipeline.query_async(&mut connection.clone().await?).await };
         self.commands.answer(&connection, answer).await
     }
 

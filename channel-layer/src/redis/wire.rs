@@ -4,10 +4,10 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 
-use super::envelope::{self, Target};
+use super::envelope::{self, Receivers, Target};
 use super::fernet::Keyring;
 use super::json;
-use crate::{ChannelName, LayerError, MESSAGE_LIMIT, Message};
+use crate::{LayerError, MESSAGE_LIMIT, Message};
 
 /// The most bytes that a body is read of: a message at its limit grows at most sixfold as JSON and by a third when
 /// it is encrypted.
@@ -50,17 +50,17 @@ impl Codec {
         Ok(member.into())
     }
 
-    /// A message from a queue, and for whom it is; there are no names when it does not say.
+    /// A message from a queue, and for whom it is; there are no receivers when it does not say.
     ///
     /// # Errors
     /// [`LayerError::Decode`] or [`LayerError::MessageTooLarge`] when it is none: such a message is lost.
-    pub(crate) fn decode(&self, member: &Bytes) -> Result<(Message, Vec<ChannelName>), LayerError> {
+    pub(crate) fn decode(&self, member: &Bytes) -> Result<(Message, Receivers), LayerError> {
         if member.len() < self.random_prefix_length {
             return Err(LayerError::Decode("it is shorter than its random prefix".into()));
         }
         let body = self.read(member.slice(self.random_prefix_length..), self.ttl)?;
-        let (packed, names) = envelope::open(&body)?;
-        Ok((Message::from_packed(packed)?, names))
+        let (packed, receivers) = envelope::open(&body)?;
+        Ok((Message::from_packed(packed)?, receivers))
     }
 
     /// A message for pub/sub: the body alone.
@@ -121,6 +121,7 @@ fn fill_at_random(bytes: &mut [u8]) -> Result<(), LayerError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ChannelName;
     use crate::redis::samples::{self, hex, packed_map};
     use proptest::prelude::*;
 
@@ -131,6 +132,10 @@ mod tests {
             random_prefix_length: 12,
             ttl: Some(Duration::from_secs(70)),
         }
+    }
+
+    fn receivers(are_members: bool, names: &[ChannelName]) -> Receivers {
+        Receivers { names: names.to_vec(), are_members }
     }
 
     fn message(fields: &[(&str, &str)]) -> Message {
@@ -146,7 +151,7 @@ mod tests {
             let [one, two] = [(); 2].map(|()| codec.encode(&message, Target::Queue).unwrap());
             assert_eq!(one[length..], message.packed()[..]);
             assert_eq!(one == two, length == 0, "a prefix of {length}");
-            assert_eq!(codec.decode(&one).unwrap(), (message.clone(), vec![]));
+            assert_eq!(codec.decode(&one).unwrap(), (message.clone(), Receivers::default()));
         }
     }
 
@@ -209,8 +214,11 @@ mod tests {
         assert_eq!(one, &br#"{"type": "t", "n": 1, "__asgi_channel__": "a!b"}"#[..]);
         let many = codec.encode(&message, Target::Members(&[channel.clone(), channel.clone()])).unwrap();
         assert_eq!(many, &br#"{"type": "t", "n": 1, "__asgi_channel__": ["a!b", "a!b"]}"#[..]);
-        assert_eq!(codec.decode(&one).unwrap(), (message.clone(), vec![channel.clone()]));
-        assert_eq!(codec.decode(&many).unwrap(), (message, vec![channel.clone(), channel]));
+        assert_eq!(
+            codec.decode(&one).unwrap(),
+            (message.clone(), receivers(false, std::slice::from_ref(&channel)))
+        );
+        assert_eq!(codec.decode(&many).unwrap(), (message, receivers(true, &[channel.clone(), channel])));
     }
 
     #[test]
@@ -228,9 +236,9 @@ mod tests {
             let (sender, receiver) = if encrypted { (&["old"][..], &["new", "old"][..]) } else { (&[][..], &[][..]) };
             let (sender, receiver) = (codec(format, sender), codec(format, receiver));
             for (target, expected) in [
-                (Target::Queue, &[][..]),
-                (Target::Channel(&names[0]), &names[..1]),
-                (Target::Members(&names), &names),
+                (Target::Queue, receivers(false, &[])),
+                (Target::Channel(&names[0]), receivers(false, &names[..1])),
+                (Target::Members(&names), receivers(true, &names)),
             ] {
                 let (received, to) = receiver.decode(&sender.encode(&message, target).unwrap()).unwrap();
                 prop_assert_eq!(&received, &message);

@@ -210,8 +210,9 @@ impl Hosts {
 
 #[async_trait]
 impl Memberships for Hosts {
-    async fn join(&self, groups: &[GroupName]) -> Result<(), LayerError> {
-        self.change(true, groups).await
+    async fn join(&self, groups: &[GroupName]) -> Result<Vec<GroupName>, LayerError> {
+        // A subscription ends with its connection only, which is noticed elsewhere.
+        self.change(true, groups).await.map(|()| Vec::new())
     }
 
     async fn leave(&self, groups: &[GroupName]) -> Result<(), LayerError> {

@@ -18,12 +18,12 @@ for i = 1, #members, 2 do
     local key = ARGV[3] .. (string.match(name, '^[^!]*!') or name)
     if not receivers[key] then
       receivers[key] = {}
-      ours[key] = own
       keys[#keys + 1] = key
     end
     local length = #name
     local head = length < 32 and string.char(160 + length) or string.char(217, length)
     table.insert(receivers[key], head .. name)
+    ours[key] = ours[key] or own
   end
 end
 local full = 0
@@ -31,9 +31,11 @@ for _, key in ipairs(keys) do
   redis.call('ZREMRANGEBYSCORE', key, 0, ARGV[4])
   if redis.call('ZCARD', key) >= tonumber(ARGV[5]) then
     full = full + 1
-    local last = redis.call('ZREVRANGE', key, 0, 0)[1]
-    if ours[key] and string.sub(last, 1, #ARGV[9]) ~= ARGV[9] then
-      redis.call('ZADD', key, ARGV[6], ARGV[9] .. ARGV[6])
+    local last = redis.call('ZREVRANGE', key, 0, 0, 'WITHSCORES')
+    if ours[key] and string.sub(last[1], 1, #ARGV[9]) ~= ARGV[9] then
+      -- The clock of who sent the last message may be ahead of ours.
+      local score = string.format('%.6f', math.max(tonumber(ARGV[6]), tonumber(last[2]) + 0.000002))
+      redis.call('ZADD', key, score, ARGV[9] .. score)
     end
   else
     local count = #receivers[key]

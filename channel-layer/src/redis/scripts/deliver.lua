@@ -8,9 +8,11 @@ for i, key in ipairs(KEYS) do
   redis.call('ZREMRANGEBYSCORE', key, 0, ARGV[1])
   if redis.call('ZCARD', key) >= tonumber(ARGV[1 + 3 * i]) then
     full[#full + 1] = i
-    local word, last = ARGV[3 + 3 * i], redis.call('ZREVRANGE', key, 0, 0)[1]
-    if word ~= '' and string.sub(last, 1, #word) ~= word then
-      redis.call('ZADD', key, ARGV[2], word .. ARGV[2])
+    local word, last = ARGV[3 + 3 * i], redis.call('ZREVRANGE', key, 0, 0, 'WITHSCORES')
+    if word ~= '' and string.sub(last[1], 1, #word) ~= word then
+      -- The clock of who sent the last message may be ahead of ours.
+      local score = string.format('%.6f', math.max(tonumber(ARGV[2]), tonumber(last[2]) + 0.000002))
+      redis.call('ZADD', key, score, word .. score)
     end
   else
     redis.call('ZADD', key, ARGV[2], ARGV[2 + 3 * i])
