@@ -320,7 +320,7 @@ async fn work(registrar: Weak<Registrar>, host: usize, heartbeat: Duration) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Delivery, Limits, Missed};
+    use crate::{Delivery, Limits, Mailbox, Missed};
     use std::sync::atomic::{AtomicBool, Ordering};
 
     /// A backend that notes what it was asked, and can be away.
@@ -368,6 +368,14 @@ mod tests {
         (hub, noted, registrar)
     }
 
+    /// A mailbox that is in the group "g", here and there.
+    async fn member(hub: &Arc<Hub>, registrar: &Registrar) -> Mailbox {
+        let mailbox = hub.new_mailbox("specific").unwrap();
+        hub.group_add(&group("g"), mailbox.name()).unwrap();
+        registrar.joined(&group("g")).await.unwrap();
+        mailbox
+    }
+
     fn group(name: &str) -> GroupName {
         GroupName::new(name).unwrap()
     }
@@ -389,9 +397,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn memberships_are_renewed_and_joined_again_after_an_outage() {
         let (hub, noted, registrar) = fixture();
-        let mailbox = hub.new_mailbox("specific").unwrap();
-        hub.group_add(&group("g"), mailbox.name()).unwrap();
-        registrar.joined(&group("g")).await.unwrap();
+        let _mailbox = member(&hub, &registrar).await;
         assert_eq!(noted.taken(), ["join g"]);
         tokio::time::sleep(Duration::from_secs(45)).await;
         assert_eq!(noted.taken(), ["join g", "join g"]);
@@ -405,9 +411,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn mailboxes_are_told_that_they_missed_something_once_everything_is_joined_again() {
         let (hub, noted, registrar) = fixture();
-        let mut mailbox = hub.new_mailbox("specific").unwrap();
-        hub.group_add(&group("g"), mailbox.name()).unwrap();
-        registrar.joined(&group("g")).await.unwrap();
+        let mut mailbox = member(&hub, &registrar).await;
         noted.is_away.store(true, Ordering::Relaxed);
         registrar.rejoin_all();
         tokio::time::sleep(Duration::from_secs(5)).await;
@@ -422,11 +426,9 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn mailboxes_are_told_when_a_renewal_finds_that_the_backend_has_forgotten_a_group() {
         let (hub, noted, registrar) = fixture();
-        let mut mailbox = hub.new_mailbox("specific").unwrap();
-        for name in ["g", "h"] {
-            hub.group_add(&group(name), mailbox.name()).unwrap();
-            registrar.joined(&group(name)).await.unwrap();
-        }
+        let mut mailbox = member(&hub, &registrar).await;
+        hub.group_add(&group("h"), mailbox.name()).unwrap();
+        registrar.joined(&group("h")).await.unwrap();
         tokio::time::sleep(Duration::from_secs(25)).await;
         assert_eq!(mailbox.try_recv(), None, "a renewal is no loss");
         noted.known.lock().remove(&group("h"));
@@ -447,9 +449,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn what_comes_before_all_is_joined_again_comes_behind_the_word_and_the_rest_is_told_once_more() {
         let (hub, noted, registrar) = fixture();
-        let mut mailbox = hub.new_mailbox("specific").unwrap();
-        hub.group_add(&group("g"), mailbox.name()).unwrap();
-        registrar.joined(&group("g")).await.unwrap();
+        let mut mailbox = member(&hub, &registrar).await;
         registrar.tell_now();
         assert_eq!(mailbox.try_recv(), None, "there is nothing to tell");
         noted.is_away.store(true, Ordering::Relaxed);

@@ -225,7 +225,8 @@ async fn of_two_processes_the_one_that_does_not_relay_is_stopped_for_a_while() {
     let redis = RedisServer::start();
     let mut torture = Torture::new(Some(&redis)).await;
     // Who has not started when its process is stopped has nothing to lose.
-    while torture.progress.started.load(Ordering::SeqCst) < 4 {
+    let clients = 2 * torture.site.len() as u64;
+    while torture.progress.started.load(Ordering::SeqCst) < clients {
         torture.check_clients();
         sleep(Duration::from_millis(20)).await;
     }

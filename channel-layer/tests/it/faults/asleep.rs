@@ -3,7 +3,7 @@
 use std::ops::Range;
 use std::sync::mpsc;
 use std::thread::{self, JoinHandle};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use channel_layer::{
     Capacities, ChannelLayer, ChannelName, Delivery, GroupName, Limits, Mailbox, Message, Missed,
@@ -11,6 +11,7 @@ use channel_layer::{
 use channel_layer::{Format, RedisConfig, RedisLayer};
 use tokio::time::{sleep, timeout};
 
+use super::memberships::score;
 use crate::redis_server::RedisServer;
 
 const CAPACITY: u64 = 20;
@@ -126,8 +127,7 @@ async fn who_has_slept_while_its_queue_overflowed_is_told() {
 async fn each_loss_has_its_word_where_it_was_lost() {
     for format in [Format::Msgpack, Format::Json] {
         let server = RedisServer::start();
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs().to_string();
-        let _: u64 = server.command(&["ZADD", "asgi:group:g", &now, "specific.asleep!waterway.x"]);
+        let _: u64 = server.command(&["ZADD", "asgi:group:g", &score(0), "specific.asleep!waterway.x"]);
         let sender = RedisLayer::new(config(&server.url(), 3).format(format)).unwrap();
         send(&sender, 0..6).await;
         let _: Vec<Vec<u8>> = server.command(&["ZPOPMIN", "asgispecific.asleep!", "2"]);
@@ -143,9 +143,9 @@ async fn each_loss_has_its_word_where_it_was_lost() {
 async fn a_word_is_the_last_of_its_queue() {
     for format in [Format::Msgpack, Format::Json] {
         let server = RedisServer::start();
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
+        let now: u64 = score(0).parse().unwrap();
         for (age, member) in [(1, "specific.asleep!waterway.x"), (5, "specific.asleep!y")] {
-            let _: u64 = server.command(&["ZADD", "asgi:group:g", &(now - age).to_string(), member]);
+            let _: u64 = server.command(&["ZADD", "asgi:group:g", &score(age), member]);
         }
         for (ahead, entry) in [(1, "one"), (2, "two"), (9, "three")] {
             let score = format!("{}.123456", now + ahead);

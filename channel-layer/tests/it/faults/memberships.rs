@@ -174,7 +174,7 @@ async fn next(mailbox: &mut Mailbox) -> Delivery {
 }
 
 /// A score as of so many seconds ago.
-fn score(age: u64) -> String {
+pub(super) fn score(age: u64) -> String {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("it is after 1970");
     (now.as_secs() - age).to_string()
 }
