@@ -10,7 +10,7 @@ use std::time::Duration;
 use channel_layer::Missed;
 use parking_lot::Mutex;
 use tokio::time::{Instant, Sleep};
-use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
+use tokio_util::sync::WaitForCancellationFutureOwned;
 
 use crate::outbound::Full;
 use crate::transport::{Inbound, Socket};
@@ -45,7 +45,7 @@ pub(crate) struct Io {
     is_stream: bool,
     draining: Pin<Box<WaitForCancellationFutureOwned>>,
     is_draining: bool,
-    cut: CancellationToken,
+    shutdown: Shutdown,
     stall: Option<Box<Stall>>,
     /// What the socket and the clock are given to ring, and the task that it wakes.
     bell: Arc<Bell>,
@@ -97,9 +97,9 @@ impl Io {
             inbox: VecDeque::new(),
             ended: false,
             is_stream,
-            draining: Box::pin(shutdown.draining_token().cancelled_owned()),
+            draining: Box::pin(shutdown.draining_token().clone().cancelled_owned()),
             is_draining: false,
-            cut: shutdown.cut_token(),
+            shutdown: shutdown.clone(),
             stall: None,
             bell,
             task: None,
@@ -167,7 +167,7 @@ impl Io {
         if !self.is_draining && self.draining.as_mut().poll(cx).is_ready() {
             self.is_draining = true;
             // From here on the same future waits for the deadline.
-            self.draining = Box::pin(self.cut.clone().cancelled_owned());
+            self.draining = Box::pin(self.shutdown.cut_token().clone().cancelled_owned());
         }
         if self.is_draining {
             // Only to be woken; whether it has come is asked in `is_cut`.
@@ -264,7 +264,7 @@ impl Io {
 
     /// Whether the deadline of a shutdown has passed.
     pub(crate) fn is_cut(&self) -> bool {
-        self.cut.is_cancelled()
+        self.shutdown.cut_token().is_cancelled()
     }
 
     pub(crate) fn close(&mut self, close: &Close) {

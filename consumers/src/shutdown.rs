@@ -1,5 +1,6 @@
 //! The orderly end of many connections.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
@@ -10,7 +11,11 @@ use tokio_util::task::TaskTracker;
 ///
 /// A server holds one and hands clones to its connections; who runs our routers under another server holds one too.
 #[derive(Debug, Clone, Default)]
-pub struct Shutdown {
+pub struct Shutdown(Arc<Parts>);
+
+/// In one allocation: the clone of a token takes the token's lock, and each connection has several clones of us.
+#[derive(Debug, Default)]
+struct Parts {
     draining: CancellationToken,
     cut: CancellationToken,
     connections: TaskTracker,
@@ -26,14 +31,15 @@ impl Shutdown {
     /// Asks every connection to end, and waits until all have. Handlers that still run after `deadline` are
     /// dropped where they stand (the one case in which that happens), and `disconnect` has one second more.
     pub async fn drain(&self, deadline: Duration) {
-        self.draining.cancel();
-        self.connections.close();
-        if tokio::time::timeout(deadline, self.connections.wait()).await.is_err() {
-            tracing::warn!(left = self.connections.len(), "handlers over the deadline are dropped");
-            self.cut.cancel();
-            let last = tokio::time::timeout(Duration::from_secs(1), self.connections.wait()).await;
+        let Parts { draining, cut, connections } = &*self.0;
+        draining.cancel();
+        connections.close();
+        if tokio::time::timeout(deadline, connections.wait()).await.is_err() {
+            tracing::warn!(left = connections.len(), "handlers over the deadline are dropped");
+            cut.cancel();
+            let last = tokio::time::timeout(Duration::from_secs(1), connections.wait()).await;
             if last.is_err() {
-                tracing::error!(left = self.connections.len(), "connections did not end in time");
+                tracing::error!(left = connections.len(), "connections did not end in time");
             }
         }
     }
@@ -41,30 +47,31 @@ impl Shutdown {
     /// Whether the end has begun; new connections are then refused.
     #[must_use]
     pub fn is_draining(&self) -> bool {
-        self.draining.is_cancelled()
+        self.0.draining.is_cancelled()
     }
 
     /// Waits until the end begins.
     pub async fn draining(&self) {
-        self.draining.cancelled().await;
+        self.0.draining.cancelled().await;
     }
 
     /// Runs a connection as a task of its own, which [`drain`](Self::drain) waits for.
     pub fn spawn(&self, connection: impl Future<Output = ()> + Send + 'static) {
-        self.connections.spawn(connection);
+        self.0.connections.spawn(connection);
     }
 
     /// What a demultiplexer's streams get. They do not drain by themselves, for the demultiplexer tells them the
     /// end; but at the deadline their handlers are dropped too.
     pub(crate) fn of_streams(&self) -> Self {
-        Self { draining: self.cut.clone(), cut: self.cut.clone(), connections: TaskTracker::new() }
+        let cut = self.0.cut.clone();
+        Self(Arc::new(Parts { draining: cut.clone(), cut, connections: TaskTracker::new() }))
     }
 
-    pub(crate) fn draining_token(&self) -> CancellationToken {
-        self.draining.clone()
+    pub(crate) fn draining_token(&self) -> &CancellationToken {
+        &self.0.draining
     }
 
-    pub(crate) fn cut_token(&self) -> CancellationToken {
-        self.cut.clone()
+    pub(crate) fn cut_token(&self) -> &CancellationToken {
+        &self.0.cut
     }
 }

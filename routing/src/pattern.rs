@@ -23,13 +23,6 @@ pub(crate) struct Pattern {
 /// The parameters of a route with their values, in the order of the pattern.
 pub(crate) type Params = Vec<(Box<str>, Box<str>)>;
 
-/// What a pattern has matched: so many bytes, and the parameters in them.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Match {
-    pub(crate) bytes: usize,
-    pub(crate) params: Params,
-}
-
 impl Pattern {
     /// Compiles a pattern; the error says what is wrong with it.
     pub(crate) fn new(pattern: &str) -> Result<Self, String> {
@@ -49,17 +42,21 @@ impl Pattern {
         Ok(Self { regex, ends_with_slash: pattern.is_empty() || pattern.ends_with('/') })
     }
 
-    /// Matches the start of a path, up to the end of a segment.
-    pub(crate) fn matches(&self, path: &str) -> Option<Match> {
-        let captures = self.regex.captures(path)?;
-        let bytes = captures.get(0).map_or(0, |all| all.end());
+    /// How many bytes at the start of a path it matches, up to the end of a segment.
+    pub(crate) fn matches(&self, path: &str) -> Option<usize> {
+        let bytes = self.regex.find(path)?.end();
         let rest = &path[bytes..];
-        if !(rest.is_empty() || self.ends_with_slash || rest.starts_with('/')) {
-            return None;
+        (rest.is_empty() || self.ends_with_slash || rest.starts_with('/')).then_some(bytes)
+    }
+
+    /// The parameters in a path that it matches. Apart from the match, which is asked for more often and costs less.
+    pub(crate) fn params(&self, path: &str) -> Params {
+        if self.regex.captures_len() == 1 {
+            return Params::new();
         }
+        let Some(captures) = self.regex.captures(path) else { return Params::new() };
         let names = self.regex.capture_names().flatten();
-        let params = names.filter_map(|name| Some((name.into(), captures.name(name)?.as_str().into())));
-        Some(Match { bytes, params: params.collect() })
+        names.filter_map(|name| Some((name.into(), captures.name(name)?.as_str().into()))).collect()
     }
 }
 
@@ -69,12 +66,13 @@ mod tests {
 
     /// The rest of the path and the parameters, or "no".
     fn check(pattern: &str, path: &str, expected: &str) {
-        let found = Pattern::new(pattern).unwrap().matches(path);
-        let shown = found.map_or_else(
+        let compiled = Pattern::new(pattern).unwrap();
+        let shown = compiled.matches(path).map_or_else(
             || "no".to_owned(),
-            |found| {
-                let params = found.params.iter().map(|(name, value)| format!(" {name}={value}"));
-                format!("{:?}{}", &path[found.bytes..], params.collect::<String>())
+            |bytes| {
+                let params = compiled.params(path);
+                let params = params.iter().map(|(name, value)| format!(" {name}={value}"));
+                format!("{:?}{}", &path[bytes..], params.collect::<String>())
             },
         );
         assert_eq!(shown, expected, "{pattern} on {path}");

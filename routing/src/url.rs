@@ -14,7 +14,7 @@ use futures_util::future::{BoxFuture, ready};
 use http::{Request, Response};
 use tower::Service;
 
-use crate::pattern::{Match, Pattern};
+use crate::pattern::Pattern;
 use crate::protocol::nothing_here;
 use crate::site::{Site, stands_under_a_server};
 use crate::{Middleware, handshake};
@@ -105,10 +105,11 @@ impl UrlRouter {
         Ok(())
     }
 
-    fn find(&self, remaining: &str) -> Option<(&Route, Match)> {
+    /// The route of a path, and how many bytes its pattern matches.
+    fn find(&self, remaining: &str) -> Option<(&Route, usize)> {
         self.routes.iter().find_map(|route| {
-            let found = route.pattern.matches(remaining)?;
-            route.app.resolves(&remaining[found.bytes..]).then_some((route, found))
+            let bytes = route.pattern.matches(remaining)?;
+            route.app.resolves(&remaining[bytes..]).then_some((route, bytes))
         })
     }
 }
@@ -138,11 +139,12 @@ impl Application for UrlRouter {
         's: 'a,
         Self: 'a,
     {
-        let Some((route, found)) = self.find(scope.remaining_path()) else {
+        let Some((route, bytes)) = self.find(scope.remaining_path()) else {
             transport.refuse(Denial::new(StatusCode::NOT_FOUND, "not found"));
             return ready(()).boxed();
         };
-        scope.advance(found.bytes, found.params);
+        let params = route.pattern.params(scope.remaining_path());
+        scope.advance(bytes, params);
         if self.middleware.is_empty() {
             return route.app.open(scope, transport);
         }

@@ -6,7 +6,6 @@ mod signals;
 use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
-use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -140,12 +139,13 @@ impl Server {
     {
         let Self { listener, config, shutdown } = self;
         let places = Arc::new(Semaphore::new(config.connection_limit));
+        let http = protocol(&config);
         loop {
             let (stream, peer) = accept(&listener).await;
             match Arc::clone(&places).try_acquire_owned() {
                 Ok(permit) => {
                     let place = Place { _permit: Arc::new(permit) };
-                    connection(&config, stream, service_of(service.clone(), peer, place), shutdown.clone());
+                    connection(&http, stream, service_of(service.clone(), peer, place), shutdown.clone());
                 }
                 Err(_) => refuse(&stream),
             }
@@ -183,20 +183,24 @@ where
     })
 }
 
+/// HTTP with the limits of a server.
+fn protocol(config: &ServerConfig) -> http1::Builder {
+    let mut http = http1::Builder::new();
+    http.timer(TokioTimer::new())
+        .header_read_timeout(config.header_timeout)
+        .max_buf_size(config.header_limit);
+    http
+}
+
 /// Serves one connection as a task of its own, which at the end lets a request that is under way finish.
-fn connection<S>(config: &ServerConfig, stream: TcpStream, service: S, shutdown: Shutdown)
+fn connection<S>(http: &http1::Builder, stream: TcpStream, service: S, shutdown: Shutdown)
 where
     S: HttpService<Incoming, ResBody = Body, Error = Infallible, Future: Send> + Send + 'static,
 {
-    let connection = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(config.header_timeout)
-        .max_buf_size(config.header_limit)
-        .serve_connection(TokioIo::new(stream), service)
-        .with_upgrades();
+    // In a box, for it is large, and a task is moved several times between here and its end.
+    let mut connection = Box::pin(http.serve_connection(TokioIo::new(stream), service).with_upgrades());
     let tracker = shutdown.clone();
     tracker.spawn(async move {
-        let mut connection = pin!(connection);
         let ended = tokio::select! {
             ended = &mut connection => ended,
             () = shutdown.draining() => {
