@@ -19,7 +19,7 @@ use crate::slow_reader::{COUNTERS, count};
 use crate::transport::Socket;
 use crate::{Close, CloseCode, Context, Error, Frame, Result, Shutdown};
 
-/// How long `disconnect` may take when the deadline of a shutdown has passed already.
+/// How long `disconnect` may take, or go on, when the deadline of a shutdown has passed.
 pub(crate) const LAST_WORDS: Duration = Duration::from_millis(500);
 
 pub(crate) struct Driver {
@@ -257,12 +257,12 @@ impl Driver {
     async fn disconnect(&mut self, code: CloseCode) {
         let Self { consumer, context, io, .. } = self;
         let was_cut = io.is_cut();
-        let disconnect = consumer.disconnect(context, code);
-        let outcome = if was_cut {
-            tokio::time::timeout(LAST_WORDS, poll_fn(guarded(disconnect))).await.unwrap_or(Outcome::Cut)
-        } else {
-            io.beside(disconnect).await
-        };
+        let mut disconnect = consumer.disconnect(context, code);
+        let mut outcome = if was_cut { Outcome::Cut } else { io.beside(&mut disconnect).await };
+        if matches!(outcome, Outcome::Cut) {
+            let last = tokio::time::timeout(LAST_WORDS, poll_fn(guarded(disconnect)));
+            outcome = last.await.unwrap_or(Outcome::Cut);
+        }
         match outcome {
             Outcome::Returned(Ok(()) | Err(Error::Gone)) => {}
             Outcome::Returned(Err(error)) => tracing::error!(?error, "`disconnect` failed"),
@@ -274,7 +274,7 @@ impl Driver {
 
 impl Io {
     /// Runs a handler to its end and serves the socket beside it.
-    async fn beside(&mut self, handler: BoxFuture<'_, Result>) -> Outcome {
+    async fn beside(&mut self, handler: impl Future<Output = Result> + Unpin) -> Outcome {
         let mut handler = guarded(handler);
         poll_fn(|cx| {
             let polled = handler(cx);
@@ -292,10 +292,12 @@ impl Io {
 }
 
 /// Polls a handler, and turns its panic into an outcome.
-fn guarded(mut handler: BoxFuture<'_, Result>) -> impl FnMut(&mut task::Context<'_>) -> Poll<Outcome> {
+fn guarded(
+    mut handler: impl Future<Output = Result> + Unpin,
+) -> impl FnMut(&mut task::Context<'_>) -> Poll<Outcome> {
     move |cx| {
         // What a panic may have left half done is the consumer's own state, which only `disconnect` sees again.
-        match catch_unwind(AssertUnwindSafe(|| handler.as_mut().poll(cx))) {
+        match catch_unwind(AssertUnwindSafe(|| handler.poll_unpin(cx))) {
             Ok(polled) => polled.map(Outcome::Returned),
             Err(_) => Poll::Ready(Outcome::Panicked),
         }

@@ -19,6 +19,9 @@ use crate::{Close, CloseCode, Frame, Outbound, Shutdown};
 /// How many frames are read ahead of the handlers; then the client has to wait, as TCP makes it.
 const READ_AHEAD: usize = 16;
 
+/// And how many bytes, beyond which no further frame is read: the limit of one is a MiB by default.
+const READ_AHEAD_BYTES: usize = 64 * 1024;
+
 /// How long a socket may stay full before it is closed with 1013.
 const STALL_LIMIT: Duration = Duration::from_secs(10);
 
@@ -176,7 +179,7 @@ impl Io {
     }
 
     fn poll_read(&mut self, cx: &mut Context<'_>, read_ahead: usize) {
-        while !self.ended && self.inbox.len() < read_ahead {
+        while !self.ended && self.has_room(read_ahead) {
             match self.socket.poll_next(cx) {
                 Poll::Ready(Some(inbound)) => {
                     self.ended = matches!(inbound, Inbound::Closed(_));
@@ -193,6 +196,16 @@ impl Io {
             // The socket was not asked to the end, so that nobody rings when it says more.
             self.bell.has_rung.store(true, Ordering::Relaxed);
         }
+    }
+
+    /// Whether the inbox takes one thing more.
+    fn has_room(&self, read_ahead: usize) -> bool {
+        let bytes = |inbound: &Inbound| match inbound {
+            Inbound::Frame(frame) => frame.payload().len(),
+            Inbound::Closed(_) => 0,
+        };
+        let is_long = || self.inbox.iter().map(bytes).sum::<usize>() >= READ_AHEAD_BYTES;
+        self.inbox.len() < read_ahead && !is_long()
     }
 
     fn poll_stall(&mut self, cx: &mut Context<'_>) {
@@ -273,6 +286,7 @@ impl Io {
 
     /// Serves the socket until its closing handshake is done; the client's last frames are of no interest any more.
     pub(crate) fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.inbox = VecDeque::new();
         self.poll_draining(cx);
         loop {
             let is_broken = matches!(self.outbound.poll_flush(cx), Poll::Ready(Err(_)));
@@ -379,6 +393,18 @@ mod tests {
         socket.say(&texts);
         io.poll(&mut Context::from_waker(Waker::noop()));
         assert_eq!(socket.asked(), READ_AHEAD);
+        let heard = std::iter::from_fn(|| signal(&mut io)).count();
+        assert_eq!(heard, texts.len());
+    }
+
+    #[tokio::test]
+    async fn long_frames_are_not_read_ahead_by_the_dozen() {
+        let (socket, _outbound, mut io) = fixture();
+        let long = "x".repeat(READ_AHEAD_BYTES);
+        let texts = ["a", &long, "b", &long];
+        socket.say(&texts);
+        io.poll(&mut Context::from_waker(Waker::noop()));
+        assert_eq!(socket.asked(), 2);
         let heard = std::iter::from_fn(|| signal(&mut io)).count();
         assert_eq!(heard, texts.len());
     }

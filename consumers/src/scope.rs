@@ -91,7 +91,8 @@ impl Scope {
         self.subprotocols.iter().map(|name| &**name)
     }
 
-    /// A parameter of the route, such as `room` of `/chat/{room}/`, as a value of `T`.
+    /// A parameter of the route, such as `room` of `/chat/{room}/`, as a value of `T`. Of several routers that give one
+    /// of this name, the innermost counts, as in Channels.
     ///
     /// # Errors
     /// A refusal with 404 when the client's text is no `T`; a defect when the route has no such parameter.
@@ -99,7 +100,7 @@ impl Scope {
         let (_, value) = self
             .params
             .iter()
-            .find(|(param, _)| &**param == name)
+            .rfind(|(param, _)| &**param == name)
             .ok_or_else(|| Error::defect(format!("the route has no parameter {name:?}")))?;
         value.parse().map_err(|_| Denial::new(StatusCode::NOT_FOUND, "not found").into())
     }

@@ -28,8 +28,8 @@ impl Shutdown {
         Self::default()
     }
 
-    /// Asks every connection to end, and waits until all have. Handlers that still run after `deadline` are
-    /// dropped where they stand (the one case in which that happens), and `disconnect` has one second more.
+    /// Asks every connection to end, and waits until all have. Handlers and requests that still run after `deadline` are
+    /// dropped where they stand (the one case in which that happens), and `disconnect` has half a second more.
     pub async fn drain(&self, deadline: Duration) {
         let Parts { draining, cut, connections } = &*self.0;
         draining.cancel();
@@ -53,6 +53,11 @@ impl Shutdown {
     /// Waits until the end begins.
     pub async fn draining(&self) {
         self.0.draining.cancelled().await;
+    }
+
+    /// Waits until the deadline of the end has passed: what still runs is to be dropped.
+    pub async fn overdue(&self) {
+        self.0.cut.cancelled().await;
     }
 
     /// Runs a connection as a task of its own, which [`drain`](Self::drain) waits for.

@@ -86,7 +86,7 @@ impl Acceptance {
 pub trait Socket: Send {
     /// What the client says next; `None` when the connection is over. It does the protocol's own work on the way
     /// (answers pings, watches for a dead peer), so it is polled as long as the socket lives, even beside a running
-    /// handler, and says nothing before the handshake is accepted.
+    /// handler until 16 frames or 64 KiB wait behind that, and says nothing before the handshake is accepted.
     fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Inbound>>;
 
     /// Begins the closing handshake; `poll_next` then goes on until the peer has answered or was given up.

@@ -15,7 +15,7 @@ pub(crate) struct Site {
 }
 
 /// A year: time that is added to the present must not overflow.
-const LONGEST: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+pub(crate) const LONGEST: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
 /// The limits of WebSockets.
 #[derive(Debug, Clone)]
@@ -69,7 +69,8 @@ impl SocketConfig {
     }
 
     /// The bytes of read buffer that each idle socket holds; 64 by default, since the sockets of a thread share a
-    /// larger one by which they read. Larger messages get a buffer of their own while they are read.
+    /// larger one by which they read. Who sends a larger message gets a buffer for it, which tungstenite may keep as long as
+    /// the socket lives; where many send large ones once, lower the [`message_limit`](Self::message_limit).
     #[must_use]
     pub fn read_buffer(mut self, bytes: usize) -> Self {
         self.read_buffer = bytes;

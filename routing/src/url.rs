@@ -236,6 +236,7 @@ mod tests {
         let router = UrlRouter::new()
             .mount("/{a:int}/", inner)
             .route("/{a:int}/y/z/w/", teller("next", &["a"]))
+            .mount("/same/{a}/", UrlRouter::new().route("{a}/", teller("same", &["a"])))
             .mount("/end/", application(teller("end", &[])));
         for (path, expected) in [
             ("/1/x/", "x(1)"),
@@ -244,6 +245,7 @@ mod tests {
             ("/end/", "end()"),
             ("/end/more", "404"),
             ("/1/", "404"),
+            ("/same/2/3/", "same(3)"),
         ] {
             assert_eq!(told(&router, path).await, expected, "{path}");
         }

@@ -7,6 +7,7 @@ use serde::de::IgnoredAny;
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::error::Category;
 use serde_json::value::RawValue;
+use tokio::sync::OwnedSemaphorePermit;
 use tungstenite::Utf8Bytes;
 
 use super::{NAME_LIMIT, REQUEST_ID_LIMIT};
@@ -17,6 +18,8 @@ pub(crate) struct Addressed {
     pub(crate) payload: Frame,
     /// The one of the frame, not of its payload: what answers the frame carries it.
     pub(crate) request_id: Option<Box<RawValue>>,
+    /// Its place among the bytes that wait for streams.
+    pub(crate) room: Option<OwnedSemaphorePermit>,
 }
 
 /// What the client is told when something goes wrong on a stream: the payload of the frame that says so.
@@ -165,7 +168,8 @@ pub(crate) fn read(
         return answer(Some(name), "payload is not an object".into());
     }
     let payload = Frame::Text(part(text, payload.get()));
-    Ok((number, Box::new(Addressed { payload, request_id: parts.request_id.map(ToOwned::to_owned) })))
+    let request_id = parts.request_id.map(ToOwned::to_owned);
+    Ok((number, Box::new(Addressed { payload, request_id, room: None })))
 }
 
 fn parts(text: &str) -> Result<Parts<'_>, &'static str> {

@@ -36,6 +36,9 @@ const NAME_LIMIT: usize = 100;
 /// How many frames wait for a stream's consumer; then the socket waits, as TCP makes it.
 const INBOUND: usize = 16;
 
+/// And how many bytes wait for all streams of a socket together.
+const INBOUND_BYTES: u32 = 4 << 20;
+
 /// Carries many consumers over one socket: every frame, in either direction, is a text frame that holds
 /// `{"stream": name, "payload": …}`, as in Channels 1 and its `websocketbridge.js`.
 ///
@@ -135,8 +138,8 @@ const INBOUND: usize = 16;
 ///
 /// Each stream has an [outbound queue](crate::Outbound) of its own, which leads into the socket's; streams whose
 /// sends wait for the same socket take turns. When both queues are full, what is relayed to the stream is missed and
-/// told to it. So the most that is unsent for one client is 1 MiB or 256 frames for the socket, and as much for each
-/// stream. A client that reads nothing for 10 seconds loses the socket, as always.
+/// told to it. So the most that is unsent for one client is 1 MiB or 256 pieces for the socket (what a relay passes on in
+/// one turn is one piece), and 1 MiB or 256 frames for each stream. A client that reads nothing for 10 seconds loses the socket, as always.
 #[derive(Clone, Default)]
 pub struct Demultiplexer {
     routes: Arc<Vec<Route>>,
@@ -227,7 +230,7 @@ impl Application for Demultiplexer {
 /// Completes when a shutdown's deadline has passed, and the time that each stream's `disconnect` then has.
 async fn overdue(shutdown: &Shutdown) {
     const MARGIN: Duration = Duration::from_millis(100);
-    shutdown.cut_token().cancelled().await;
+    shutdown.overdue().await;
     tokio::time::sleep(LAST_WORDS + MARGIN).await;
 }
 

@@ -3,14 +3,14 @@
 use std::sync::Arc;
 
 use parking_lot::Mutex;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 
 use super::envelope::Envelope;
 use super::incoming::{self, Addressed, Answer};
 use super::multiplexed::relayed;
 use super::stream::{Ends, Stream};
-use super::{INBOUND, Route};
+use super::{INBOUND, INBOUND_BYTES, Route};
 use crate::{Close, CloseCode, Context, Frame, GroupName, NoEvents, Result, Shutdown, WebsocketConsumer};
 
 /// The streams of one socket, each a task; they end with the last handle to this.
@@ -32,6 +32,8 @@ pub(crate) struct Session {
     tasks: Tasks,
     /// Where the frames of each stream go, in the order of the routes.
     streams: Vec<mpsc::Sender<Box<Addressed>>>,
+    /// For the bytes that wait in them.
+    room: Arc<Semaphore>,
     closing: watch::Sender<Option<Close>>,
 }
 
@@ -42,8 +44,9 @@ impl Session {
         shutdown: Shutdown,
         tasks: Tasks,
     ) -> Self {
-        let closing = watch::Sender::new(None);
-        Self { routes, groups, shutdown, tasks, streams: Vec::new(), closing }
+        let (closing, streams) = (watch::Sender::new(None), Vec::new());
+        let room = Arc::new(Semaphore::new(INBOUND_BYTES as usize));
+        Self { routes, groups, shutdown, tasks, streams, room, closing }
     }
 
     /// Opens a stream and waits until its application has had its first turn, no longer.
@@ -83,13 +86,18 @@ impl WebsocketConsumer for Session {
 
     async fn receive(&mut self, ctx: &mut Context, frame: Frame) -> Result {
         let find = |name: &str| self.routes.iter().position(|route| route.envelope.name() == name);
-        let (number, addressed) = match incoming::read(&frame, find) {
+        let (number, mut addressed) = match incoming::read(&frame, find) {
             Ok(found) => found,
             Err(answer) => return ctx.send_json(&answer).await,
         };
         let Some(stream) = self.streams.get(number) else { return Ok(()) };
         let sent = tokio::select! {
-            sent = stream.send(addressed) => sent,
+            sent = async {
+                let bytes = addressed.payload.payload().len();
+                let bytes = u32::try_from(bytes).unwrap_or(INBOUND_BYTES).min(INBOUND_BYTES);
+                addressed.room = Arc::clone(&self.room).acquire_many_owned(bytes).await.ok();
+                stream.send(addressed).await
+            } => sent,
             // What waits when a shutdown begins is not handled any more, and must not hold it up.
             () = self.shutdown.draining() => Ok(()),
         };

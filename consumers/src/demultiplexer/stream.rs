@@ -249,7 +249,7 @@ impl Socket for StreamSocket {
                 // As on any socket, what waits when a shutdown begins is not handled any more.
                 Some(_) if self.shutdown.is_draining() => {}
                 Some(addressed) => {
-                    let Addressed { payload, request_id } = *addressed;
+                    let Addressed { payload, request_id, .. } = *addressed;
                     self.stream.requests.lock().said = request_id;
                     return Poll::Ready(Some(Inbound::Frame(payload)));
                 }

@@ -198,7 +198,12 @@ impl Outbound {
     /// Waits until there may be room again.
     pub(crate) async fn room(&self) {
         let room = self.0.room.notified();
-        if self.full().is_some() {
+        let is_full = {
+            let state = self.0.state.lock();
+            // Once it has ended there will be no room any more, and who waits is to find that out.
+            state.phase == Phase::Open && state.full_since.is_some()
+        };
+        if is_full {
             room.await;
         }
     }

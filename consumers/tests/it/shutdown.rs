@@ -110,8 +110,21 @@ async fn a_hanging_disconnect_does_not_hang_the_drain() {
     let (probe, shutdown) = (Probe::new("accept").disconnect("hang"), Shutdown::new());
     let _idle = open(&probe, &shutdown).await;
     open(&probe, &shutdown).await.disconnect(1000).await;
-    assert_eq!(drain(&shutdown, 5).await, 5000);
+    assert_eq!(drain(&shutdown, 5).await, 5500);
     assert_eq!(probe.log.of("disconnect"), ["1000", "1012"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_disconnect_that_has_begun_before_the_deadline_gets_half_a_second_too() {
+    let (probe, shutdown) = (Probe::new("accept").disconnect("wait; note said goodbye"), Shutdown::new());
+    let _client = open(&probe, &shutdown).await;
+    let opener = probe.clone();
+    tokio::spawn(async move {
+        tokio::time::sleep(Duration::from_millis(5300)).await;
+        opener.gate.add_permits(1);
+    });
+    assert_eq!(drain(&shutdown, 5).await, 5300);
+    assert_eq!(probe.log.all()[1..], ["disconnect 1012", "said goodbye"].map(str::to_owned));
 }
 
 #[tokio::test(start_paused = true)]

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::site::LONGEST;
+
 /// The limits of a [`Server`](crate::Server); those of its sockets are in [`SocketConfig`](crate::SocketConfig).
 #[derive(Debug, Clone)]
 pub struct ServerConfig {
@@ -22,7 +24,7 @@ impl ServerConfig {
     /// How long a client may take to send the head of a request; 10 seconds by default.
     #[must_use]
     pub fn header_timeout(mut self, timeout: Duration) -> Self {
-        self.header_timeout = timeout;
+        self.header_timeout = timeout.min(LONGEST);
         self
     }
 

@@ -205,7 +205,10 @@ where
             ended = &mut connection => ended,
             () = shutdown.draining() => {
                 connection.as_mut().graceful_shutdown();
-                connection.await
+                tokio::select! {
+                    ended = connection => ended,
+                    () = shutdown.overdue() => return tracing::warn!("a request was dropped at the deadline of the shutdown"),
+                }
             }
         };
         if let Err(cause) = ended {

@@ -230,8 +230,9 @@ impl Socket for ServerSocket {
             return Poll::Ready(None);
         }
         if let Phase::Upgrading(opening, closing) = &mut self.phase {
+            let opened = ready!(opening.as_mut().poll(cx));
             let closing = closing.take();
-            match ready!(opening.as_mut().poll(cx)) {
+            match opened {
                 Ok(conversation) => self.phase = Phase::Open(conversation),
                 Err(cause) => {
                     tracing::debug!(%cause, "a connection was lost during its upgrade");
@@ -251,7 +252,9 @@ impl Socket for ServerSocket {
             self.outbound.abandon();
             return Poll::Ready(Some(Inbound::Closed(CloseCode::ABNORMAL.into())));
         }
-        if matches!(self.phase, Phase::Lingering(_)) && self.poll_linger(cx).is_ready() {
+        let has_left = matches!(self.phase, Phase::Lingering(_)) && self.poll_linger(cx).is_ready();
+        // Asked again, for the farewell may have begun within this call, and then its clock would wake nobody.
+        if has_left || self.poll_farewell(cx) {
             self.phase = Phase::Over;
             return Poll::Ready(None);
         }

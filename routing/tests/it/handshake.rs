@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use routing::consumers::{
-    CloseCode, Context, Denial, Frame, NoEvents, Result, Scope, StatusCode, WebsocketConsumer,
+    Close, CloseCode, Context, Denial, Frame, NoEvents, Result, Scope, StatusCode, WebsocketConsumer,
 };
 use routing::{ProtocolTypeRouter, SocketConfig, UrlRouter};
 use tokio::io::AsyncWriteExt;
@@ -69,6 +69,23 @@ impl WebsocketConsumer for Silent {
     }
 }
 
+/// Accepts, and ends at once.
+struct Curt;
+
+impl WebsocketConsumer for Curt {
+    type Incoming = Frame;
+    type Event = NoEvents;
+
+    async fn connect(&mut self, ctx: &mut Context) -> Result {
+        ctx.accept().await?;
+        Err(Close::new(4001, "log in").into())
+    }
+
+    async fn receive(&mut self, _: &mut Context, _: Frame) -> Result {
+        Ok(())
+    }
+}
+
 async fn site(sockets: SocketConfig) -> Site {
     Site::start(|ended| {
         let silent = ended.clone();
@@ -80,6 +97,7 @@ async fn site(sockets: SocketConfig) -> Site {
             .route("/host/{name}/", Host::new)
             .route("/echo", move |_| Ok(Echo(ended.clone())))
             .route("/silent", move |_| Ok(Silent(silent.clone())))
+            .route("/curt", |_| Ok(Curt))
             .route("/refused", refuse);
         ProtocolTypeRouter::from(app).with_sockets(sockets)
     })
@@ -307,4 +325,11 @@ async fn garbage_instead_of_a_request_is_400() {
     let mut unread = Vec::new();
     assert_eq!(read_answer(&mut stream, &mut unread).await.status, 401);
     assert_eq!(read_answer(&mut stream, &mut unread).await.status, 400);
+}
+
+#[tokio::test]
+async fn who_is_closed_before_the_socket_is_there_hears_why() {
+    let site = site(SocketConfig::default()).await;
+    let mut client = site.open("/curt").await;
+    assert_eq!(client.closed().await, (4001, "log in".into()));
 }

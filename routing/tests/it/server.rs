@@ -14,8 +14,12 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Notify;
 
 use crate::support::{
-    Client, Echo, Ended, Site, TEXT, ask, close, connect, give_way, patiently, read_answer, upgrade_request,
+    Client, Echo, Ended, Site, TEXT, ask, close, connect, give_way, patiently, read_answer, skip,
+    upgrade_request,
 };
+
+/// How long a client may take to hang up, in seconds.
+const CLOSE_TIMEOUT: u64 = 2;
 
 /// Reads what comes until the server hangs up.
 async fn read_to_end(stream: &mut TcpStream) -> String {
@@ -44,6 +48,17 @@ async fn one_connection_too_many_is_503_until_a_place_is_free() {
     let mut third = patiently(free_place(&site, "/echo")).await;
     third.say("in").await;
     third.expect(TEXT, "in").await;
+}
+
+#[tokio::test]
+async fn a_client_that_closes_with_its_handshake_and_stays_is_left() {
+    let site = Site::start_with(ServerConfig::default().connection_limit(1), echo).await;
+    let request = upgrade_request("/echo", "");
+    let (mut staying, answer) = Client::ask(connect(site.addr).await, &request, &close(1000, "")).await;
+    assert_eq!(answer.status, 101);
+    assert_eq!(staying.farewell().await.0, 1000);
+    skip(CLOSE_TIMEOUT).await;
+    patiently(free_place(&site, "/echo")).await;
 }
 
 /// Asks until the server has a place.
@@ -151,7 +166,7 @@ async fn the_end_waits_for_requests_and_not_for_idle_connections() {
 }
 
 #[tokio::test]
-async fn the_end_has_a_deadline() {
+async fn the_end_has_a_deadline_for_requests_too() {
     let go_on = Arc::new(Notify::new());
     let config = ServerConfig::default().drain_deadline(Duration::from_millis(30));
     let mut site = busy_site(config, &go_on).await;
@@ -160,6 +175,8 @@ async fn the_end_has_a_deadline() {
     give_way().await;
     site.end();
     site.ran().await;
+    assert_eq!(read_to_end(&mut busy).await, "", "it is dropped, and not left behind");
+    assert_eq!(Arc::strong_count(&go_on), 1);
 }
 
 /// Never comes to an end with a frame.

@@ -47,6 +47,24 @@ async fn a_stream_that_has_enough_makes_the_socket_wait_and_loses_nothing() {
     assert_eq!(heard, (0..=17).map(|n| on("a", &n.to_string())).collect::<Vec<_>>());
 }
 
+#[tokio::test(start_paused = true)]
+async fn long_frames_make_the_socket_wait_before_they_are_sixteen() {
+    let (a, b, app) = two();
+    let mut client = open(app).await;
+    ask(&mut client, "a", "wait; send 0").await;
+    for n in 1..=4 {
+        ask(&mut client, "a", &format!("send {n}; note {}", "x".repeat(1 << 20))).await;
+    }
+    ask(&mut client, "b", "send true").await;
+    assert!(client.receive_nothing().await);
+    assert_eq!(b.log.of("receive").len(), 0, "it stands behind 4 MiB");
+    a.let_go().await;
+    for n in 0..=4 {
+        assert_eq!(client.hear().await, on("a", &n.to_string()));
+    }
+    assert_eq!(client.hear().await, on("b", "true"));
+}
+
 /// Reads until nothing comes; how many frames of each stream, each in order.
 async fn catch_up(client: &mut WebsocketCommunicator) -> [usize; 2] {
     let mut heard = [0, 0];
