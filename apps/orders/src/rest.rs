@@ -65,8 +65,11 @@ async fn list(
         query.retain(|(name, _)| name != "page");
         query.push(("page".to_owned(), page.to_string()));
         let query = form_urlencoded::Serializer::new(String::new()).extend_pairs(query).finish();
-        let host = headers.get(header::HOST).and_then(|host| host.to_str().ok());
-        host.map_or_else(|| format!("/api/data/?{query}"), |host| format!("http://{host}/api/data/?{query}"))
+        let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
+        // Who asks through a proxy that ends TLS must not be led out of it.
+        let scheme = if text("x-forwarded-proto") == Some("https") { "https" } else { "http" };
+        let path = format!("/api/data/?{query}");
+        text("host").map_or_else(|| path.clone(), |host| format!("{scheme}://{host}{path}"))
     };
     Ok(Json(json!({
         "count": found.filtered,

@@ -23,6 +23,8 @@ export class Header {
   /** @type {number | null} */
   #latest = null;
   #draw = oncePerFrame(() => this.#show());
+  /** The sum moved and is not shown yet: a hidden page has no frames. */
+  #isSumDue = false;
 
   /** @param {RunningSum} sum */
   constructor(sum) {
@@ -64,11 +66,13 @@ export class Header {
 
   /** The sum moved, or follows again. */
   sumChanged() {
+    this.#isSumDue = true;
     this.#draw();
   }
 
   /** The sum no longer follows the database: it is shown as of now. */
   sumStale() {
+    if (this.#isSumDue) this.#showSum();
     if (this.#sum.classList.contains("stale")) return;
     this.#sum.classList.add("stale");
     this.#note.textContent = `as of ${clock(new Date())}`;
@@ -79,6 +83,11 @@ export class Header {
     this.#p50.textContent = formatMs(this.#histogram.quantile(0.5));
     this.#p99.textContent = formatMs(this.#histogram.quantile(0.99));
     if (!this.sum.live) return;
+    this.#showSum();
+  }
+
+  #showSum() {
+    this.#isSumDue = false;
     this.#sum.dataset.value = this.sum.text;
     this.#sum.textContent = group(this.sum.text);
     this.#sum.classList.remove("stale");

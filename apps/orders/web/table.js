@@ -42,10 +42,11 @@ export async function ordersTable(element, api) {
   const mark = marker();
   /** The newest values of visible orders, until the next frame. @type {Map<number, Order>} */
   const changed = new Map();
-  const draw = oncePerFrame(() => {
+  const show = () => {
     for (const order of changed.values()) if (view.has(order.id)) mark(view.replace(order));
     changed.clear();
-  });
+  };
+  const draw = oncePerFrame(show);
   return {
     rowChanged(order) {
       api.remember(order);
@@ -53,7 +54,11 @@ export async function ordersTable(element, api) {
       changed.set(order.id, order);
       draw();
     },
-    reload: coalesce(() => view.reload(), RELOAD_INTERVAL_MS),
+    // A hidden page has no frames: what waits for one would be drawn over what is read now.
+    reload: coalesce(() => {
+      show();
+      return view.reload();
+    }, RELOAD_INTERVAL_MS),
   };
 }
 

@@ -53,6 +53,9 @@ async fn links_keep_what_was_asked_for() {
     };
     assert_eq!((&page["next"], &page["previous"]), (&json!(link(3)), &json!(link(1))));
     assert_eq!(page["results"][0]["instrument"], "B");
+    let behind_tls = [("x-forwarded-proto", "https")];
+    let page = ana.send("GET", "/api/data/?page_size=1", &behind_tls, "").await.json();
+    assert_eq!(page["next"], "https://shop.example:8000/api/data/?page_size=1&page=2");
 }
 
 #[tokio::test]
