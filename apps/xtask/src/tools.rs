@@ -13,8 +13,12 @@ use super::shell::{self, Failure};
 /// The browser.
 pub(super) const CHROMIUM: Tool =
     Tool { programs: &["chromium", "chromium-browser", "google-chrome"], package: "chromium", works: &[] };
-/// Runs the tests that are written in JavaScript.
-pub(super) const NODE: Tool = Tool { programs: &["node"], package: "nodejs", works: &[] };
+/// Runs the tests that are written in JavaScript, which needs version 20: Debian has it since 13.
+pub(super) const NODE: Tool = Tool {
+    programs: &["node"],
+    package: "nodejs",
+    works: &["-e", "process.exit(parseInt(process.versions.node) >= 20 ? 0 : 1)"],
+};
 /// Installs what those tests need.
 pub(super) const NPM: Tool = Tool { programs: &["npm"], package: "npm", works: &[] };
 

@@ -78,16 +78,17 @@ impl Bench {
         Ok(mailbox)
     }
 
-    fn tick(&self) -> Result<Message, LayerError> {
-        Message::new(&Tick { sent: self.start.elapsed() })
+    fn tick(&self, due: Instant) -> Result<Message, LayerError> {
+        Message::new(&Tick { sent: due - self.start })
     }
 
     async fn tell_few(self, how_long: Duration) -> Result<(), LayerError> {
         let mut period = tokio::time::interval(PERIOD);
         let end = Instant::now() + how_long;
         while Instant::now() < end {
-            period.tick().await;
-            self.layer.group_send(&self.few, self.tick()?).await?;
+            // From when it was due: that the sender itself had to wait for the crowd is what is looked for.
+            let due = period.tick().await.into_std();
+            self.layer.group_send(&self.few, self.tick(due)?).await?;
         }
         Ok(())
     }
@@ -105,8 +106,8 @@ impl Bench {
     async fn send_to_all(self, heard: Arc<Heard>, how_long: Duration) -> Result<Vec<Duration>, LayerError> {
         let (end, mut took) = (Instant::now() + how_long, Vec::new());
         while Instant::now() < end {
-            let (message, begun) = (self.tick()?, Instant::now());
-            self.layer.group_send(&self.crowd, message).await?;
+            let begun = Instant::now();
+            self.layer.group_send(&self.crowd, self.tick(begun)?).await?;
             took.push(begun.elapsed());
             heard.all.notified().await;
         }

@@ -78,15 +78,30 @@ impl Budget {
         let (_, rows) = measured.iter().find(|(workload, _)| workload.name == self.workload)?;
         let row = |name: &str| rows.iter().find(|row| row.name == name);
         let (server, of) = (row(self.server)?, self.of);
+        let other = self.beside.map(row);
         let (figure, unit) = match self.beside {
+            // Of what there may be nothing, one pair without is no excuse for another.
+            None if self.limit == 0.0 => (server.most(of), String::new()),
             None => (server.figure(of), String::new()),
-            Some(other) => (server.ratio(row(other)?, of), format!(" x {other}")),
+            Some(name) => (server.ratio(other??, of), format!(" x {name}")),
         };
+        let failed = server.failed() + other.flatten().map_or(0, Row::failed);
+        let kept = self.kept(figure, failed, server);
         let Self { workload, what, server, decimals, .. } = self;
         let [measured, limit] = [figure, Some(self.limit)].map(|figure| cell(figure, *decimals));
-        let kept =
-            figure.map_or("not measured", |figure| if figure <= self.limit { "yes" } else { "**no**" });
         Some(format!("| {workload} | {what} | {server} | {measured}{unit} | {limit}{unit} | {kept} |\n"))
+    }
+
+    /// Whether it was kept by a figure, and if not, why. What is cheap because it is not delivered is not kept.
+    fn kept(&self, figure: Option<f64>, failed: usize, server: &Row) -> String {
+        let delivered = self.beside.and_then(|_| server.least(|figures| figures.delivered)).unwrap_or(100.0);
+        match figure {
+            None => "not measured".to_owned(),
+            Some(_) if failed > 0 => format!("**no**: {failed} failed"),
+            Some(figure) if figure > self.limit => "**no**".to_owned(),
+            Some(_) if delivered < 100.0 => format!("**no**: {delivered:.2}% delivered"),
+            Some(_) => "yes".to_owned(),
+        }
     }
 }
 
@@ -133,6 +148,25 @@ mod tests {
             "| fan-out | CPU for each delivery | waterway | 1.10 x bun | 1.00 x bun | **no** |",
         ];
         assert_eq!(lines, expected);
+    }
+
+    #[test]
+    fn a_loss_a_failure_or_a_message_that_is_not_delivered_in_one_pair_counts() {
+        let untold = |untold| Figures { untold: Some(untold), ..Figures::default() };
+        let slow = row("waterway", &[0.0, 4000.0, 0.0].map(untold));
+        let table = render(&[(workload("slow"), vec![slow])]).unwrap();
+        assert!(table.ends_with("| messages lost untold | waterway | 4000 | 0 | **no** |\n"), "{table}");
+        let kept = |mine: Option<Figures>| {
+            let mut ours = cpu_of("waterway", [1.0; 3]);
+            ours.pairs[1] = mine;
+            let table = render(&[(workload("change"), vec![cpu_of("raw", [1.0; 3]), ours])]).unwrap();
+            table.trim_end().rsplit("1.50 x raw | ").next().unwrap().to_owned()
+        };
+        let delivered =
+            |percent| Figures { cpu_us: Some(1.0), delivered: Some(percent), ..Figures::default() };
+        assert_eq!(kept(Some(delivered(100.0))), "yes |");
+        assert_eq!(kept(Some(delivered(60.0))), "**no**: 60.00% delivered |");
+        assert_eq!(kept(None), "**no**: 1 failed |");
     }
 
     #[test]

@@ -88,9 +88,12 @@ pub(crate) fn run(root: &Path, selection: &Selection) -> bool {
         }
     };
     match measure(root, selection, &workloads, &peers) {
-        Ok(tables) => {
+        Ok((tables, failed)) => {
             println!("\n{tables}");
-            true
+            if failed > 0 {
+                println!("xtask bench: {failed} measurements failed, as is said above where they were made");
+            }
+            failed == 0
         }
         Err(failure) => {
             println!("xtask bench: {failure}");
@@ -99,12 +102,13 @@ pub(crate) fn run(root: &Path, selection: &Selection) -> bool {
     }
 }
 
+/// The tables, and how many measurements failed.
 fn measure(
     root: &Path,
     selection: &Selection,
     workloads: &[&'static Workload],
     peers: &[&'static Peer],
-) -> Result<String, Failure> {
+) -> Result<(String, usize), Failure> {
     let pairs = if selection.quick { 1 } else { selection.pairs.max(1) };
     let bench = Bench::prepare(root, peers, workloads, selection.quick)?;
     let measured: Vec<_> =
@@ -113,7 +117,8 @@ fn measure(
         measured.iter().map(|(workload, rows)| table::render(workload, pairs, rows)).collect();
     tables.extend(selection.alone().iter().map(|alone| alone.measure(root)));
     tables.extend(budgets::render(&measured));
-    Ok(tables.join("\n"))
+    let failed = measured.iter().flat_map(|(_, rows)| rows).map(table::Row::failed).sum();
+    Ok((tables.join("\n"), failed))
 }
 
 #[cfg(test)]

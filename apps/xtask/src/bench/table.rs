@@ -81,6 +81,21 @@ impl Row {
         median(self.pairs.iter().map(|pair| pair.as_ref().and_then(of)))
     }
 
+    /// The largest of the pairs.
+    pub(super) fn most(&self, of: fn(&Figures) -> Option<f64>) -> Option<f64> {
+        self.pairs.iter().flatten().filter_map(of).reduce(f64::max)
+    }
+
+    /// The smallest of the pairs.
+    pub(super) fn least(&self, of: fn(&Figures) -> Option<f64>) -> Option<f64> {
+        self.pairs.iter().flatten().filter_map(of).reduce(f64::min)
+    }
+
+    /// How many pairs failed.
+    pub(super) fn failed(&self) -> usize {
+        self.pairs.iter().filter(|pair| pair.is_none()).count()
+    }
+
     /// The median of the ratios within the pairs.
     pub(super) fn ratio(&self, to: &Self, of: fn(&Figures) -> Option<f64>) -> Option<f64> {
         let figure = |pair: &Option<Figures>| pair.as_ref().and_then(of);

@@ -1,8 +1,11 @@
 //! What a connection should have got and did not: told by the server, or lost without a word.
 
-/// The numbers that a connection has got since it was opened. What was sent before its first is none of its business.
+/// The numbers that a connection has got since it was opened. What was sent before its first is none of its business, unless
+/// it is known since when it should have heard all.
 #[derive(Debug, Default)]
 pub(crate) struct Gaps {
+    /// What was the newest when it was opened.
+    since: Option<u64>,
     newest: Option<u64>,
     lost: u64,
     told: u64,
@@ -25,10 +28,18 @@ impl Losses {
 }
 
 impl Gaps {
+    /// Those of a connection that should get all that comes after this number.
+    pub(crate) fn since(number: u64) -> Self {
+        Self { since: Some(number), ..Self::default() }
+    }
+
     /// A message has come; whether in order.
     pub(crate) fn note(&mut self, number: u64) -> bool {
-        let newest = self.newest.replace(number);
-        let Some(newest) = newest else { return true };
+        let Some(newest) = self.newest.replace(number) else {
+            // One that was under way when the connection was opened may still come.
+            self.lost += self.since.map_or(0, |since| number.saturating_sub(since + 1));
+            return true;
+        };
         self.lost += number.saturating_sub(newest + 1);
         if number <= newest {
             self.newest = Some(newest);
@@ -59,9 +70,9 @@ impl Gaps {
         Losses { told, untold: self.lost - told }
     }
 
-    /// Whether a connection that has got something has got everything up to this number.
+    /// Whether a connection of which it is known what it should get has got everything up to this number.
     pub(crate) fn is_at(&self, number: u64) -> bool {
-        self.newest.is_none_or(|newest| newest >= number)
+        self.newest.or(self.since).is_none_or(|newest| newest >= number)
     }
 
     /// Whether it is, or would be but for what it was told that it has lost behind the newest.
@@ -96,6 +107,20 @@ mod tests {
         gaps.told(b"missed an unknown number of");
         gaps.told(b"hello");
         assert_eq!(gaps.settle(), Losses { told: 3, untold: 0 });
+    }
+
+    #[test]
+    fn what_should_have_been_heard_first_is_lost_too() {
+        let lost = |gaps: &mut Gaps| gaps.settle().untold;
+        let mut late = Gaps::since(5);
+        assert!(late.is_at(5) && !late.is_at(6) && late.note(9));
+        assert_eq!(lost(&mut late), 3);
+        let mut early = Gaps::since(5);
+        assert!(early.note(5) && early.note(6));
+        assert_eq!(lost(&mut early), 0);
+        let mut deaf = Gaps::since(5);
+        deaf.note(8 + 1);
+        assert_eq!(lost(&mut deaf), 3, "of 6, 7 and 8");
     }
 
     #[test]

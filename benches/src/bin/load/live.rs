@@ -39,7 +39,8 @@ pub(crate) fn run(
     fleet.open(repeat_n(&*options.path, options.subs + 1))?;
     let publisher = Publisher::new(options.subs, Writer::new(options.payload, &options.publish));
     let slow = slow_places(options.subs, slow);
-    let live = LiveRun { options, fleet, publisher, churn, slow, seen: Seen::new(options.subs) };
+    let seen = Seen::new(options.subs, options.target.sub.is_empty());
+    let live = LiveRun { options, fleet, publisher, churn, slow, seen };
     tell(live.run()?);
     Ok(())
 }
@@ -61,6 +62,8 @@ struct Slow {
 /// What has come, and what has not.
 struct Seen {
     gaps: Vec<Gaps>,
+    /// A server that wants no greeting owes a connection what is sent from its handshake on.
+    is_heard_at_once: bool,
     is_slow: Vec<bool>,
     opened: Vec<Place>,
     /// Closed by the server.
@@ -75,9 +78,11 @@ struct Seen {
 }
 
 impl Seen {
-    fn new(subs: usize) -> Self {
+    fn new(subs: usize, is_heard_at_once: bool) -> Self {
+        let begun = || if is_heard_at_once { Gaps::since(0) } else { Gaps::default() };
         Self {
-            gaps: (0..subs).map(|_| Gaps::default()).collect(),
+            gaps: (0..subs).map(|_| begun()).collect(),
+            is_heard_at_once,
             is_slow: vec![false; subs],
             opened: Vec::new(),
             closed: Vec::new(),
@@ -93,7 +98,12 @@ impl Seen {
     fn note(&mut self, place: Place, heard: &Heard<'_>, clock: &Writer) {
         let Some(gaps) = self.gaps.get_mut(place) else { return };
         match heard {
-            Heard::Opened => self.opened.push(place),
+            Heard::Opened => {
+                if self.is_heard_at_once {
+                    *gaps = Gaps::since(clock.newest());
+                }
+                self.opened.push(place);
+            }
             Heard::Closed(code) => {
                 self.closes_1013 += usize::from(*code == Some(1013));
                 self.closed.push(place);
@@ -276,7 +286,7 @@ impl LiveRun<'_> {
             due: self.seen.delivered + told + untold,
             seconds,
             closed: self.seen.closes,
-            out_of_order: self.seen.out_of_order,
+            out_of_order: Some(self.seen.out_of_order),
             unrest: Some(unrest),
             ..Report::default()
         }

@@ -33,6 +33,11 @@ impl Meter {
         Self { newest: Some(vec![0; connections / LOOKED_AT + 1]), ..Self::new() }
     }
 
+    /// How many came before an earlier one, if that was watched.
+    fn out_of_order(&self) -> Option<u64> {
+        self.newest.is_some().then_some(self.out_of_order)
+    }
+
     /// Notes a message; whether it was one.
     pub(crate) fn note(&mut self, place: Place, heard: &Heard<'_>, clock: &Writer) -> bool {
         let Heard::Data(payload) = heard else { return false };
@@ -86,7 +91,7 @@ impl Measurement {
             due,
             seconds,
             closed: fleet.closed(),
-            out_of_order: meter.out_of_order,
+            out_of_order: meter.out_of_order(),
             ..Report::default()
         };
         let server = self.server.zip(server).map(|(before, after)| [before, after]);
@@ -123,7 +128,8 @@ mod tests {
         {
             assert!(meter.note(place, &Heard::Data(payload), &writer));
         }
+        assert_eq!(Meter::new().out_of_order(), None);
         assert!(!meter.note(0, &Heard::Data(b"hello"), &writer));
-        assert_eq!((meter.delivered, meter.out_of_order), (6, 1));
+        assert_eq!((meter.delivered, meter.out_of_order()), (6, Some(1)));
     }
 }

@@ -42,7 +42,8 @@ pub(crate) struct Report {
     /// Connections that the server has closed.
     pub(crate) closed: usize,
     /// Messages that came before an earlier one, among the connections that are looked at.
-    pub(crate) out_of_order: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) out_of_order: Option<u64>,
     /// What only happens to connections that come, go or sleep.
     #[serde(flatten)]
     pub(crate) unrest: Option<Unrest>,
@@ -125,7 +126,10 @@ impl fmt::Display for Report {
         if let Some(rss) = self.rss_mib {
             write!(f, "  {rss:.1} MiB")?;
         }
-        write!(f, "  closed {}  out of order {}", self.closed, self.out_of_order)?;
+        write!(f, "  closed {}", self.closed)?;
+        if let Some(count) = self.out_of_order {
+            write!(f, "  out of order {count}")?;
+        }
         let Some(Unrest { reconnected, closed_1013, told, untold }) = &self.unrest else { return Ok(()) };
         write!(
             f,
