@@ -38,6 +38,8 @@ struct State {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Pushed {
     Stored,
+    /// Stored, and its reader, who waited for it, is woken.
+    Woken,
     /// Stored, but more than half of the room is taken: its reader is behind.
     Crowded,
     Full,
@@ -73,8 +75,11 @@ impl Queue {
         state.messages += 1;
         state.entries.push_back(Entry::Message { message: message.clone(), arrived: now });
         let is_crowded = state.messages > self.capacity / 2;
-        self.wake(state);
-        if is_crowded { Pushed::Crowded } else { Pushed::Stored }
+        match (is_crowded, self.wake(state)) {
+            (true, _) => Pushed::Crowded,
+            (false, true) => Pushed::Woken,
+            (false, false) => Pushed::Stored,
+        }
     }
 
     /// Notes, in its place in the queue, that messages were missed.
@@ -88,11 +93,14 @@ impl Queue {
         self.wake(state);
     }
 
-    fn wake(&self, mut state: MutexGuard<'_, State>) {
+    /// Wakes who waits; whether it was the owner of a mailbox.
+    fn wake(&self, mut state: MutexGuard<'_, State>) -> bool {
         let owner = state.owner.take();
         drop(state);
+        let is_awaited = owner.is_some();
         owner.into_iter().for_each(Waker::wake);
         self.pass_baton();
+        is_awaited
     }
 
     /// Wakes one of those who wait for a normal channel, or the next who comes to.

@@ -13,6 +13,7 @@ use routing::consumers::channel_layer::{
     ChannelLayer, Delivery, GroupName, InMemoryLayer, LayerError, Mailbox, Message,
 };
 use serde::{Deserialize, Serialize};
+use tokio::runtime::Handle;
 use tokio::sync::Notify;
 
 /// How often the small group hears something.
@@ -42,7 +43,7 @@ struct Bench {
 }
 
 #[tokio::main]
-async fn main() -> Result<(), Box<dyn Error>> {
+async fn main() -> Result<(), Box<dyn Error + Send + Sync>> {
     let option = |name: &str| std::env::args().skip_while(|arg| arg != name).nth(1);
     let members = option("--members").map_or(Ok(100_000), |members| members.parse())?;
     let seconds = Duration::from_secs(option("--seconds").map_or(Ok(5), |seconds| seconds.parse())?);
@@ -60,7 +61,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let neighbour = bench.join(&bench.few).await?;
     let latencies = Arc::default();
     tokio::spawn(bench.clone().neighbour(neighbour, Arc::clone(&latencies)));
-    tokio::spawn(bench.clone().tell_few(seconds)).await??;
+    bench.clone().tell_few(seconds).await?;
     report("small group alone", std::mem::take(&mut *latencies.lock()));
     let telling = tokio::spawn(bench.clone().tell_few(seconds));
     let sends = tokio::spawn(bench.send_to_all(Arc::clone(&heard), seconds)).await??;
@@ -78,19 +79,23 @@ impl Bench {
         Ok(mailbox)
     }
 
-    fn tick(&self, due: Instant) -> Result<Message, LayerError> {
-        Message::new(&Tick { sent: due - self.start })
+    fn tick(&self) -> Result<Message, LayerError> {
+        Message::new(&Tick { sent: self.start.elapsed() })
     }
 
-    async fn tell_few(self, how_long: Duration) -> Result<(), LayerError> {
-        let mut period = tokio::time::interval(PERIOD);
-        let end = Instant::now() + how_long;
-        while Instant::now() < end {
-            // From when it was due: that the sender itself had to wait for the crowd is what is looked for.
-            let due = period.tick().await.into_std();
-            self.layer.group_send(&self.few, self.tick(due)?).await?;
-        }
-        Ok(())
+    /// Tells the small group something now and then, from a thread of its own: who has a turn of the runtime to wait for
+    /// would not send while the crowd keeps it busy, and so not see it.
+    async fn tell_few(self, how_long: Duration) -> Result<(), Box<dyn Error + Send + Sync>> {
+        let runtime = Handle::current();
+        let telling = move || {
+            let end = Instant::now() + how_long;
+            while Instant::now() < end {
+                std::thread::sleep(PERIOD);
+                runtime.block_on(self.layer.group_send(&self.few, self.tick()?))?;
+            }
+            Ok(())
+        };
+        tokio::task::spawn_blocking(telling).await?
     }
 
     /// Notes how long each message to the small group was under way.
@@ -106,8 +111,8 @@ impl Bench {
     async fn send_to_all(self, heard: Arc<Heard>, how_long: Duration) -> Result<Vec<Duration>, LayerError> {
         let (end, mut took) = (Instant::now() + how_long, Vec::new());
         while Instant::now() < end {
-            let begun = Instant::now();
-            self.layer.group_send(&self.crowd, self.tick(begun)?).await?;
+            let (message, begun) = (self.tick()?, Instant::now());
+            self.layer.group_send(&self.crowd, message).await?;
             took.push(begun.elapsed());
             heard.all.notified().await;
         }

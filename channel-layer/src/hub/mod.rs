@@ -24,6 +24,10 @@ use crate::{
 /// How many members a group send serves before it lets other tasks run: about 0.2 ms of work.
 const MEMBERS_PER_TURN: usize = 4096;
 
+/// And how many of them it wakes. About as many tasks run then, before tokio lets the send go on, so that those who were woken
+/// do not heap up before others, who would have to wait for them all.
+const WOKEN_PER_TURN: usize = 64;
+
 /// How many normal channels a send looks at for old messages; two, so that the sweep outruns the growth.
 const SWEEPS_PER_SEND: usize = 2;
 
@@ -159,7 +163,7 @@ impl Hub {
     pub(crate) async fn send(&self, channel: &ChannelName, message: &Message) -> Result<(), LayerError> {
         self.check_open()?;
         match self.push(channel, message, Instant::now()) {
-            Pushed::Stored => Ok(()),
+            Pushed::Stored | Pushed::Woken => Ok(()),
             Pushed::Crowded => {
                 tokio::task::yield_now().await;
                 Ok(())
@@ -234,20 +238,27 @@ impl Hub {
         }
     }
 
-    /// Hands one shared message to every member; lets other tasks run between thousands, and when a member is behind.
+    /// Hands one shared message to every member; lets other tasks run now and then, and when a member is behind.
     pub(crate) async fn group_send(&self, name: &GroupName, message: &Message) -> Result<(), LayerError> {
         self.check_open()?;
         let Some(group) = self.groups.read().get(name).cloned() else { return Ok(()) };
         let now = Instant::now();
         let oldest = oldest_allowed(now, self.limits.group_expiry);
-        let (mut outdated, mut is_crowded) = (Vec::new(), false);
-        let mut slots = 0..MEMBERS_PER_TURN;
+        let (mut outdated, mut is_crowded, mut woken) = (Vec::new(), false, 0);
+        let mut slots = 0..WOKEN_PER_TURN;
         while group.visit_mailboxes(slots.clone(), |queue, added| match oldest {
             Some(oldest) if added < oldest => outdated.push(queue.name().clone()),
-            _ => is_crowded |= self.push_or_miss(queue, message, now) == Pushed::Crowded,
+            _ => match self.push_or_miss(queue, message, now) {
+                Pushed::Crowded => is_crowded = true,
+                Pushed::Woken => woken += 1,
+                Pushed::Stored | Pushed::Full => {}
+            },
         }) {
-            slots = slots.end..slots.end + MEMBERS_PER_TURN;
-            tokio::task::yield_now().await;
+            slots = slots.end..slots.end + WOKEN_PER_TURN;
+            if woken >= WOKEN_PER_TURN || slots.start.is_multiple_of(MEMBERS_PER_TURN) {
+                woken = 0;
+                tokio::task::yield_now().await;
+            }
         }
         for (channel, added) in group.channels() {
             if oldest.is_some_and(|oldest| added < oldest) {
