@@ -5,6 +5,7 @@
 //! one group's members, a queue's entries. None is held across an await.
 
 use std::collections::{HashMap, VecDeque};
+use std::future::poll_fn;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
@@ -24,9 +25,9 @@ use crate::{
 /// How many members a group send serves before it lets other tasks run: about 0.2 ms of work.
 const MEMBERS_PER_TURN: usize = 4096;
 
-/// And how many of them it wakes. About as many tasks run then, before tokio lets the send go on, so that those who were woken
-/// do not heap up before others, who would have to wait for them all.
-const WOKEN_PER_TURN: usize = 64;
+/// And how many of them it wakes, so that they do not heap up before others, who would have to wait for them all: a worker of
+/// tokio keeps 256 tasks to itself, and what is more goes where everybody waits.
+const WOKEN_PER_TURN: usize = 128;
 
 /// How many normal channels a send looks at for old messages; two, so that the sweep outruns the growth.
 const SWEEPS_PER_SEND: usize = 2;
@@ -257,7 +258,7 @@ impl Hub {
             slots = slots.end..slots.end + WOKEN_PER_TURN;
             if woken >= WOKEN_PER_TURN || slots.start.is_multiple_of(MEMBERS_PER_TURN) {
                 woken = 0;
-                tokio::task::yield_now().await;
+                after_the_others().await;
             }
         }
         for (channel, added) in group.channels() {
@@ -407,6 +408,20 @@ impl Hub {
     pub(crate) fn census(&self) -> (usize, usize) {
         (self.channels.read().len(), self.groups.read().len())
     }
+}
+
+/// Lets every task of this worker run that is ready by now, those among them that were woken just before. Tokio's own yield looks
+/// for news of the sockets first, which for a thousand members costs 5%.
+async fn after_the_others() {
+    let mut has_waited = false;
+    poll_fn(|cx| {
+        if std::mem::replace(&mut has_waited, true) {
+            return Poll::Ready(());
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
 }
 
 /// A reader of a normal channel: while one waits, the queue that it waits at stays the channel's queue.

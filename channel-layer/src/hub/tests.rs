@@ -183,5 +183,5 @@ async fn a_send_to_many_does_not_run_ahead_of_those_it_wakes() {
         heard.load(Ordering::Relaxed)
     });
     let heard = sending.await.unwrap();
-    assert!(heard >= MEMBERS - 4 * WOKEN_PER_TURN, "{heard}");
+    assert!(heard >= MEMBERS - 2 * WOKEN_PER_TURN, "{heard}");
 }
