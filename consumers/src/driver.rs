@@ -256,9 +256,8 @@ impl Driver {
 
     async fn disconnect(&mut self, code: CloseCode) {
         let Self { consumer, context, io, .. } = self;
-        let was_cut = io.is_cut();
         let mut disconnect = consumer.disconnect(context, code);
-        let mut outcome = if was_cut { Outcome::Cut } else { io.beside(&mut disconnect).await };
+        let mut outcome = if io.is_cut() { Outcome::Cut } else { io.beside(&mut disconnect).await };
         if matches!(outcome, Outcome::Cut) {
             let last = tokio::time::timeout(LAST_WORDS, poll_fn(guarded(disconnect)));
             outcome = last.await.unwrap_or(Outcome::Cut);

@@ -258,7 +258,7 @@ impl Hub {
             slots = slots.end..slots.end + WOKEN_PER_TURN;
             if woken >= WOKEN_PER_TURN || slots.start.is_multiple_of(MEMBERS_PER_TURN) {
                 woken = 0;
-                after_the_others().await;
+                behind_all_others().await;
             }
         }
         for (channel, added) in group.channels() {
@@ -412,7 +412,7 @@ impl Hub {
 
 /// Lets every task of this worker run that is ready by now, those among them that were woken just before. Tokio's own yield looks
 /// for news of the sockets first, which for a thousand members costs 5%.
-async fn after_the_others() {
+async fn behind_all_others() {
     let mut has_waited = false;
     poll_fn(|cx| {
         if std::mem::replace(&mut has_waited, true) {

@@ -78,14 +78,18 @@ impl Budget {
         let (_, rows) = measured.iter().find(|(workload, _)| workload.name == self.workload)?;
         let row = |name: &str| rows.iter().find(|row| row.name == name);
         let (server, of) = (row(self.server)?, self.of);
-        let other = self.beside.map(row);
-        let (figure, unit) = match self.beside {
-            // Of what there may be nothing, one pair without is no excuse for another.
-            None if self.limit == 0.0 => (server.most(of), String::new()),
-            None => (server.figure(of), String::new()),
-            Some(name) => (server.ratio(other??, of), format!(" x {name}")),
+        let other = match self.beside {
+            Some(name) => Some(row(name)?),
+            None => None,
         };
-        let failed = server.failed() + other.flatten().map_or(0, Row::failed);
+        let figure = match other {
+            Some(other) => server.ratio(other, of),
+            // Of what there may be nothing, one pair without is no excuse for another.
+            None if self.limit == 0.0 => server.most(of),
+            None => server.figure(of),
+        };
+        let unit = self.beside.map_or_else(String::new, |name| format!(" x {name}"));
+        let failed = server.failed() + other.map_or(0, Row::failed);
         let kept = self.kept(figure, failed, server);
         let Self { workload, what, server, decimals, .. } = self;
         let [measured, limit] = [figure, Some(self.limit)].map(|figure| cell(figure, *decimals));
