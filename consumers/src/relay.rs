@@ -6,13 +6,14 @@
 
 use std::any::TypeId;
 use std::collections::{HashMap, VecDeque};
+use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 
 use bytes::{Bytes, BytesMut};
 use channel_layer::{ChannelLayer, Delivery, GroupName, LayerError, Mailbox, Message, Missed};
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 use serde::de::DeserializeOwned;
 use slab::Slab;
 use tokio::sync::{Notify, OnceCell};
@@ -26,6 +27,9 @@ const FRAMES_PER_TURN: usize = 128;
 
 /// How many sockets are served between two looks at what else there is to do.
 const SOCKETS_PER_TURN: usize = 64;
+
+/// How many of them are written to, some microseconds each, before who wants to come or go gets the relay's lock.
+const SOCKETS_PER_LOCK: usize = 8;
 
 /// The most messages that wait while sockets are served: a relay stands for many sockets, and takes longer for a
 /// message than other members do.
@@ -281,19 +285,9 @@ impl Relay {
         if batch.frames == 0 && batch.missed.is_none() {
             return;
         }
-        let mut turn = Vec::with_capacity(SOCKETS_PER_TURN);
         let mut slots = 0..SOCKETS_PER_TURN;
         loop {
-            // The lock is held for the copying of handles only: a write may take a while.
-            let end = {
-                let sockets = self.sockets.lock();
-                let served = || slots.clone().filter_map(|slot| sockets.slots.get(slot));
-                // All at the same time: to copy a handle, or to take a lock, would wait for its socket alone.
-                served().for_each(Outbound::fetch);
-                turn.extend(served().cloned());
-                sockets.slots.capacity()
-            };
-            turn.drain(..).for_each(|socket| batch.pass_on(&socket));
+            let end = self.serve(slots.clone(), batch);
             if slots.end >= end {
                 return;
             }
@@ -306,6 +300,22 @@ impl Relay {
                 waiting.push_back(delivery);
             }
         }
+    }
+
+    /// Passes a batch on to the sockets in these slots; how many slots there are.
+    fn serve(&self, slots: Range<usize>, batch: &Batch) -> usize {
+        let mut sockets = self.sockets.lock();
+        // All at the same time: to take a socket's lock would wait for that socket alone.
+        slots.clone().filter_map(|slot| sockets.slots.get(slot)).for_each(Outbound::fetch);
+        for slot in slots {
+            if let Some(socket) = sockets.slots.get(slot) {
+                batch.pass_on(socket);
+            }
+            if slot.is_multiple_of(SOCKETS_PER_LOCK) {
+                MutexGuard::bump(&mut sockets);
+            }
+        }
+        sockets.slots.capacity()
     }
 }
 

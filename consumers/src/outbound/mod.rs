@@ -8,13 +8,13 @@ mod turn;
 mod writer;
 
 use std::io::{self, IoSlice};
-use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll, Waker};
 
 use bytes::{Bytes, BytesMut};
 use channel_layer::Missed;
 use parking_lot::Mutex;
+use rustix::net::{Shutdown, shutdown};
 use tokio::io::AsyncWrite;
 use tokio::net::tcp::OwnedWriteHalf;
 use tokio::sync::Notify;
@@ -51,27 +51,34 @@ const PIECES_PER_WRITE: usize = 32;
 #[derive(Clone, Default)]
 pub struct Outbound(Arc<Shared>);
 
+/// In this order, and [`State`] too, because a relay goes to thousands of them in a row: what it asks of each stands in one
+/// or two lines of the processor's cache.
 #[derive(Default)]
+#[repr(C)]
 struct Shared {
+    /// A plain TCP connection. Outside of the lock, so that it can be [fetched](Outbound::fetch) before it is needed.
+    tcp: OnceLock<OwnedWriteHalf>,
     state: Mutex<State>,
     room: Notify,
 }
 
 #[derive(Default)]
+#[repr(C)]
 struct State {
-    backlog: Queue,
+    phase: Phase,
+    /// What is queued waits for the end of a [`turn`].
+    waits_for_others: bool,
+    slow_reader: SlowReader,
+    /// How often something of the backlog has left.
+    moves: u32,
     held: Option<Box<Held>>,
-    writer: Option<Writer>,
+    backlog: Queue,
+    /// A socket that is no plain TCP connection.
+    other: Option<Box<dyn AsyncWrite + Send + Unpin>>,
     /// The connection's task, which is woken when a write can go on.
     task: Option<Waker>,
     full_since: Option<Instant>,
     missed: Option<Missed>,
-    phase: Phase,
-    slow_reader: SlowReader,
-    /// What is queued waits for the end of a [`turn`].
-    waits_for_others: bool,
-    /// How often something of the backlog has left.
-    moves: u32,
 }
 
 /// What is known of a socket that is full.
@@ -108,18 +115,18 @@ impl Outbound {
 
     /// Gives the queue the socket's writing half.
     pub fn attach(&self, writer: impl AsyncWrite + Send + Unpin + 'static) {
-        self.attach_writer(Writer::Other(Box::new(writer)));
-    }
-
-    /// As [`attach`](Self::attach), for a plain TCP connection, to which it writes with less on the way.
-    pub fn attach_tcp(&self, writer: OwnedWriteHalf) {
-        self.attach_writer(Writer::Tcp(writer));
-    }
-
-    fn attach_writer(&self, writer: Writer) {
         let mut state = self.0.state.lock();
         if state.phase != Phase::Gone {
-            state.writer = Some(writer);
+            state.other = Some(Box::new(writer));
+            state.wake();
+        }
+    }
+
+    /// As [`attach`](Self::attach), for a plain TCP connection, to which it writes with less on the way. It is the only one
+    /// that the queue ever has, and is kept until the last handle goes.
+    pub fn attach_tcp(&self, writer: OwnedWriteHalf) {
+        let state = self.0.state.lock();
+        if state.phase != Phase::Gone && self.0.tcp.set(writer).is_ok() {
             state.wake();
         }
     }
@@ -161,7 +168,7 @@ impl Outbound {
         let taken = wire.len();
         state.append(wire.freeze(), frames);
         if is_first {
-            state.write_for_task(&self.0.room);
+            state.write_for_task(&self.0);
         }
         Ok(taken)
     }
@@ -171,7 +178,7 @@ impl Outbound {
         let mut state = self.0.state.lock();
         if state.phase != Phase::Gone {
             state.append(wire.clone(), 1);
-            state.write_for_task(&self.0.room);
+            state.write_for_task(&self.0);
         }
     }
 
@@ -227,7 +234,7 @@ impl Outbound {
 
     /// Ends all writing and drops what is unsent.
     pub fn abandon(&self) {
-        self.0.state.lock().abandon(&self.0.room);
+        self.0.state.lock().abandon(&self.0);
     }
 
     /// Writes what is queued as far as the socket takes it, and registers the calling task, the connection's, to
@@ -240,7 +247,7 @@ impl Outbound {
         if !state.task.as_ref().is_some_and(|task| task.will_wake(cx.waker())) {
             state.task = Some(cx.waker().clone());
         }
-        state.poll_write(cx, &self.0.room)
+        state.poll_write(cx, &self.0)
     }
 
     /// Writes what is queued and then ends the writing half, so that the peer sees the end of the stream.
@@ -250,7 +257,8 @@ impl Outbound {
     pub fn poll_shutdown(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         std::task::ready!(self.poll_flush(cx))?;
         let mut state = self.0.state.lock();
-        state.writer.as_mut().map_or(Poll::Ready(Ok(())), |writer| Pin::new(writer).poll_shutdown(cx))
+        let writer = Writer::of(&self.0, &mut state.other);
+        writer.map_or(Poll::Ready(Ok(())), |mut writer| writer.poll_shutdown(cx))
     }
 
     /// Queues bytes of the protocol's own, even after the frames have ended.
@@ -290,32 +298,32 @@ impl State {
     }
 
     /// Writes on behalf of the connection's task: when the socket takes no more, that task is woken later.
-    fn write_for_task(&mut self, room: &Notify) {
+    fn write_for_task(&mut self, shared: &Shared) {
         let task = self.task.clone();
         let waker = task.as_ref().unwrap_or(Waker::noop());
-        if let Poll::Ready(Err(_)) = self.poll_write(&mut Context::from_waker(waker), room) {
+        if let Poll::Ready(Err(_)) = self.poll_write(&mut Context::from_waker(waker), shared) {
             self.wake();
         }
     }
 
     /// Writes what is queued as far as the socket takes it; whatever is left for a broken one is given up.
-    fn poll_write(&mut self, cx: &mut Context<'_>, room: &Notify) -> Poll<io::Result<()>> {
-        let polled = self.poll_write_backlog(cx, room);
+    fn poll_write(&mut self, cx: &mut Context<'_>, shared: &Shared) -> Poll<io::Result<()>> {
+        let polled = self.poll_write_backlog(cx, shared);
         if let Poll::Ready(Err(_)) = &polled {
-            self.abandon(room);
+            self.abandon(shared);
         }
         polled
     }
 
-    fn poll_write_backlog(&mut self, cx: &mut Context<'_>, room: &Notify) -> Poll<io::Result<()>> {
+    fn poll_write_backlog(&mut self, cx: &mut Context<'_>, shared: &Shared) -> Poll<io::Result<()>> {
         if self.phase == Phase::Gone {
             return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
         }
-        let Some(writer) = &mut self.writer else { return Poll::Pending };
+        let Some(mut writer) = Writer::of(shared, &mut self.other) else { return Poll::Pending };
         while !self.backlog.is_empty() {
             let mut pieces = [IoSlice::new(&[]); PIECES_PER_WRITE];
             let count = self.backlog.gather(&mut pieces);
-            let written = match Pin::new(&mut *writer).poll_write_vectored(cx, &pieces[..count]) {
+            let written = match writer.poll_write(cx, &pieces[..count]) {
                 Poll::Ready(Ok(0)) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
                 Poll::Ready(Ok(written)) => written,
                 Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
@@ -323,16 +331,22 @@ impl State {
             };
             self.moves = self.moves.wrapping_add(1);
             self.backlog.advance(written);
-            note_room(&self.backlog, &mut self.full_since, room);
+            note_room(&self.backlog, &mut self.full_since, &shared.room);
         }
         self.backlog.shrink();
-        Pin::new(writer).poll_flush(cx)
+        writer.poll_flush(cx)
     }
 
-    fn abandon(&mut self, room: &Notify) {
+    fn abandon(&mut self, shared: &Shared) {
+        if self.phase != Phase::Gone
+            && let Some(tcp) = shared.tcp.get()
+        {
+            // Other handles keep the connection; the peer is not to wait for the last of them.
+            let _ = shutdown(tcp.as_ref(), Shutdown::Write);
+        }
         let Self { missed, task, slow_reader, .. } = std::mem::take(self);
         *self = Self { phase: Phase::Gone, missed, task, slow_reader, ..Self::default() };
-        room.notify_waiters();
+        shared.room.notify_waiters();
     }
 }
 

@@ -50,6 +50,7 @@ pub(super) fn fills(frames: usize, bytes: usize) -> bool {
 }
 
 #[derive(Default)]
+#[repr(C)]
 pub(super) struct Queue {
     pieces: VecDeque<Piece>,
     frames: usize,

@@ -1,18 +1,16 @@
 //! What relays pass on to a socket: when it is written at once, when it is kept back, and what is lost for want of room.
 
 use std::hint::black_box;
-use std::pin::Pin;
+use std::os::fd::AsRawFd;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
 use channel_layer::Missed;
-use tokio::io::AsyncWrite;
-use tokio::sync::Notify;
 
 use super::queue::{Counts, Queue};
 use super::writer::Writer;
-use super::{LatestFrame, Outbound, Phase, State, note_room};
+use super::{LatestFrame, Outbound, Phase, Shared, State, note_room};
 use crate::SlowReader;
 use crate::slow_reader::{COUNTERS, count};
 
@@ -30,21 +28,22 @@ pub(super) struct Held {
 impl Outbound {
     /// Has the processor fetch what it takes to write to this socket, and waits for none of it.
     pub(crate) fn fetch(&self) {
-        black_box((Arc::strong_count(&self.0), self.0.state.is_locked()));
+        let descriptor = self.0.tcp.get().map(|tcp| tcp.as_ref().as_raw_fd());
+        black_box((Arc::strong_count(&self.0), self.0.state.is_locked(), descriptor));
     }
 
     /// Queues finished frames from elsewhere and writes them at once, without waking the connection's task, if
     /// nothing stands before them. False when the socket has ended.
     pub(crate) fn pass_on(&self, wire: &Bytes, frames: usize) -> bool {
         let mut state = self.0.state.lock();
-        state.stop_waiting(&self.0.room);
+        state.stop_waiting(&self.0);
         if state.phase != Phase::Open {
             return false;
         }
         if state.held.is_none() && state.backlog.is_empty() {
-            state.write_through(wire, frames, &self.0.room);
+            state.write_through(wire, frames, &self.0);
         } else {
-            state.queue_relayed(wire.clone(), frames, &self.0.room);
+            state.queue_relayed(wire.clone(), frames, &self.0);
         }
         true
     }
@@ -54,12 +53,12 @@ impl Outbound {
     pub(crate) fn pass_on_latest(&self, wire: &Bytes, frames: &[LatestFrame]) {
         let mut state = self.0.state.lock();
         let state = &mut *state;
-        state.stop_waiting(&self.0.room);
+        state.stop_waiting(&self.0);
         if state.phase != Phase::Open {
             return;
         }
         if state.held.is_none() && state.backlog.is_empty() {
-            return state.write_latest(wire, frames, &self.0.room);
+            return state.write_latest(wire, frames, &self.0);
         }
         let queue = state.relayed_queue();
         let missed = frames.iter().filter(|frame| !queue.put_latest(&frame.key, &frame.wire)).count();
@@ -100,18 +99,19 @@ impl Outbound {
 impl State {
     /// Writes frames before which nothing stands. Only what the socket does not take at once costs a place in the queue
     /// and wakes the connection's task, which then waits for the socket.
-    fn write_through(&mut self, wire: &Bytes, frames: usize, room: &Notify) {
-        let written = match self.writer.as_mut().map(|writer| writer.write_now(wire)) {
+    fn write_through(&mut self, wire: &Bytes, frames: usize, shared: &Shared) {
+        let mut nobody = Context::from_waker(Waker::noop());
+        let mut writer = Writer::of(shared, &mut self.other);
+        let written = match writer.as_mut().map(|writer| writer.write_now(wire)) {
             Some(Poll::Ready(Ok(written @ 1..))) => written,
             Some(Poll::Ready(Ok(_) | Err(_))) => {
-                self.abandon(room);
+                self.abandon(shared);
                 return self.wake();
             }
             Some(Poll::Pending) | None => 0,
         };
-        let mut nobody = Context::from_waker(Waker::noop());
-        let is_flushed = |writer: &mut Writer| Pin::new(writer).poll_flush(&mut nobody).is_ready();
-        if written == wire.len() && self.writer.as_mut().is_some_and(is_flushed) {
+        if written == wire.len() && writer.is_some_and(|mut writer| writer.poll_flush(&mut nobody).is_ready())
+        {
             return;
         }
         self.backlog.push_relayed(wire.clone(), frames);
@@ -121,7 +121,7 @@ impl State {
     }
 
     /// Queues relayed frames behind what was kept back, or else behind the backlog, if there is room or can be made.
-    fn queue_relayed(&mut self, bytes: Bytes, frames: usize, room: &Notify) {
+    fn queue_relayed(&mut self, bytes: Bytes, frames: usize, shared: &Shared) {
         let dropped = if self.slow_reader == SlowReader::DropOldest { self.drop_oldest() } else { 0 };
         if dropped > 0 {
             count(&COUNTERS.oldest, dropped);
@@ -139,7 +139,7 @@ impl State {
         } else {
             self.relayed_queue().push_relayed(bytes, frames);
         }
-        note_room(&self.backlog, &mut self.full_since, room);
+        note_room(&self.backlog, &mut self.full_since, &shared.room);
         self.watch();
     }
 
@@ -186,9 +186,9 @@ impl State {
 
     /// Writes frames at once of which only the latest of each key is wanted; nothing stands before them. What the
     /// socket does not take is queued, frame by frame.
-    fn write_latest(&mut self, wire: &Bytes, frames: &[LatestFrame], room: &Notify) {
+    fn write_latest(&mut self, wire: &Bytes, frames: &[LatestFrame], shared: &Shared) {
         self.backlog.push(wire.clone(), 0);
-        self.write_for_task(room);
+        self.write_for_task(shared);
         if self.backlog.is_empty() {
             return;
         }

@@ -11,9 +11,8 @@ use std::task::{Context, Poll, Waker};
 
 use parking_lot::Mutex;
 use tokio::runtime::{Handle, Id};
-use tokio::sync::Notify;
 
-use super::{Outbound, State, Writer};
+use super::{Outbound, Shared, State};
 
 /// So many sockets write in a row.
 const TOGETHER: usize = 16;
@@ -50,7 +49,7 @@ impl Outbound {
         let mut state = self.0.state.lock();
         // Who waits already would wait for one handler more with each event.
         let has_waited = std::mem::take(&mut state.waits_for_others);
-        let can_wait = matches!(state.writer, Some(Writer::Tcp(_))) && !state.backlog.is_empty();
+        let can_wait = self.0.tcp.get().is_some() && !state.backlog.is_empty();
         if can_wait && !has_waited && TURN.with(Turn::lets_wait) {
             state.waits_for_others = true;
             drop(state);
@@ -58,19 +57,19 @@ impl Outbound {
             return true;
         }
         let mut nobody = Context::from_waker(Waker::noop());
-        matches!(state.poll_write(&mut nobody, &self.0.room), Poll::Ready(Ok(())))
+        matches!(state.poll_write(&mut nobody, &self.0), Poll::Ready(Ok(())))
     }
 
     fn stop_waiting(&self) {
-        self.0.state.lock().stop_waiting(&self.0.room);
+        self.0.state.lock().stop_waiting(&self.0);
     }
 }
 
 impl State {
     /// Writes what still waits for others, which is its turn's end, or that more comes which does not wait.
-    pub(super) fn stop_waiting(&mut self, room: &Notify) {
+    pub(super) fn stop_waiting(&mut self, shared: &Shared) {
         if std::mem::take(&mut self.waits_for_others) {
-            self.write_for_task(room);
+            self.write_for_task(shared);
         }
     }
 }

@@ -2,77 +2,85 @@
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll, Waker, ready};
 
 use rustix::io::Errno;
-use rustix::net::{SendAncillaryBuffer, SendFlags, send, sendmsg};
+use rustix::net::{SendAncillaryBuffer, SendFlags, Shutdown, send, sendmsg, shutdown};
 use tokio::io::AsyncWrite;
 use tokio::net::tcp::OwnedWriteHalf;
+
+use super::Shared;
 
 /// It is not to wait, nor to end the process when the client is gone.
 const FLAGS: SendFlags = SendFlags::NOSIGNAL.union(SendFlags::DONTWAIT);
 
 /// A TCP connection is known by its type, for a relay writes to thousands of them in a row: what has to be looked up in
 /// memory on the way to each is most of what we add to the system call.
-pub(super) enum Writer {
-    Tcp(OwnedWriteHalf),
-    Other(Box<dyn AsyncWrite + Send + Unpin>),
+pub(super) enum Writer<'a> {
+    Tcp(&'a OwnedWriteHalf),
+    Other(&'a mut (dyn AsyncWrite + Send + Unpin)),
 }
 
-impl Writer {
+impl<'a> Writer<'a> {
+    /// Where a queue writes to, once it has a socket.
+    pub(super) fn of(
+        shared: &'a Shared,
+        other: &'a mut Option<Box<dyn AsyncWrite + Send + Unpin>>,
+    ) -> Option<Self> {
+        match shared.tcp.get() {
+            Some(tcp) => Some(Self::Tcp(tcp)),
+            None => Some(Self::Other(&mut **other.as_mut()?)),
+        }
+    }
+
     /// Writes what the socket takes at once, on behalf of nobody: who is told that it takes no more has to poll.
     pub(super) fn write_now(&mut self, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        let half = match self {
-            Self::Tcp(half) => half,
-            Self::Other(other) => {
-                return Pin::new(other).poll_write(&mut Context::from_waker(Waker::noop()), bytes);
-            }
-        };
-        at_once(send(half.as_ref(), bytes, FLAGS))
-    }
-
-    /// The same for some pieces.
-    fn write_pieces_now(&self, pieces: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
-        match (self, pieces) {
-            (Self::Tcp(half), [piece]) => at_once(send(half.as_ref(), piece, FLAGS)),
-            (Self::Tcp(half), pieces) => {
-                at_once(sendmsg(half.as_ref(), pieces, &mut SendAncillaryBuffer::default(), FLAGS))
-            }
-            (Self::Other(_), _) => Poll::Pending,
+        match self {
+            Self::Tcp(tcp) => at_once(send(tcp.as_ref(), bytes, FLAGS)),
+            Self::Other(other) => Pin::new(other).poll_write(&mut Context::from_waker(Waker::noop()), bytes),
         }
     }
 
-    fn pinned(self: Pin<&mut Self>) -> Pin<&mut (dyn AsyncWrite + Send + Unpin)> {
-        match self.get_mut() {
-            Self::Tcp(half) => Pin::new(half),
-            Self::Other(other) => Pin::new(&mut **other),
-        }
-    }
-}
-
-impl AsyncWrite for Writer {
-    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        self.pinned().poll_write(cx, bytes)
-    }
-
-    fn poll_write_vectored(
-        self: Pin<&mut Self>,
+    /// Writes what the socket takes; when that is nothing, the task is woken when it takes more.
+    pub(super) fn poll_write(
+        &mut self,
         cx: &mut Context<'_>,
         pieces: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        match self.write_pieces_now(pieces) {
-            // To be told when it takes more, and in case that it does by now.
-            Poll::Pending => self.pinned().poll_write_vectored(cx, pieces),
-            written => written,
+        let tcp = match self {
+            Self::Tcp(tcp) => tcp,
+            Self::Other(other) => return Pin::new(other).poll_write_vectored(cx, pieces),
+        };
+        let written = match pieces {
+            [piece] => send(tcp.as_ref(), piece, FLAGS),
+            pieces => sendmsg(tcp.as_ref(), pieces, &mut SendAncillaryBuffer::default(), FLAGS),
+        };
+        if let Poll::Ready(written) = at_once(written) {
+            return Poll::Ready(written);
+        }
+        // To be told when it takes more, and in case that it does by now.
+        loop {
+            ready!(tcp.as_ref().poll_write_ready(cx))?;
+            match tcp.try_write_vectored(pieces) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                written => return Poll::Ready(written),
+            }
         }
     }
 
-    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.pinned().poll_flush(cx)
+    pub(super) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self {
+            Self::Tcp(_) => Poll::Ready(Ok(())),
+            Self::Other(other) => Pin::new(other).poll_flush(cx),
+        }
     }
 
-    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.pinned().poll_shutdown(cx)
+    /// Ends the writing half, so that the peer sees the end of the stream.
+    pub(super) fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self {
+            Self::Tcp(tcp) => Poll::Ready(Ok(shutdown(tcp.as_ref(), Shutdown::Write)?)),
+            Self::Other(other) => Pin::new(other).poll_shutdown(cx),
+        }
     }
 }
 
@@ -87,7 +95,9 @@ fn at_once(written: rustix::io::Result<usize>) -> Poll<io::Result<usize>> {
 
 #[cfg(test)]
 mod tests {
-    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use std::future::poll_fn;
+
+    use tokio::io::AsyncReadExt;
     use tokio::net::{TcpListener, TcpStream};
 
     use super::*;
@@ -96,7 +106,8 @@ mod tests {
     async fn what_a_full_connection_does_not_take_is_taken_once_it_is_read() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let mut client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
-        let mut writer = Writer::Tcp(listener.accept().await.unwrap().0.into_split().1);
+        let half = listener.accept().await.unwrap().0.into_split().1;
+        let mut writer = Writer::Tcp(&half);
         let piece = [7; 64 * 1024];
         let mut written = 0;
         while let Poll::Ready(count) = writer.write_now(&piece) {
@@ -109,16 +120,18 @@ mod tests {
             read.len()
         });
         // Tokio still takes the connection for ready, and has to find out that it is not.
-        writer.write_all(&piece).await.unwrap();
-        writer.shutdown().await.unwrap();
-        assert_eq!(reading.await.unwrap(), written + piece.len());
+        let pieces = [IoSlice::new(&piece), IoSlice::new(b"x")];
+        written += poll_fn(|cx| writer.poll_write(cx, &pieces)).await.unwrap();
+        poll_fn(|cx| writer.poll_shutdown(cx)).await.unwrap();
+        assert_eq!(reading.await.unwrap(), written);
     }
 
     #[tokio::test]
     async fn a_connection_that_is_gone_is_an_error_and_no_signal() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
-        let mut writer = Writer::Tcp(listener.accept().await.unwrap().0.into_split().1);
+        let half = listener.accept().await.unwrap().0.into_split().1;
+        let mut writer = Writer::Tcp(&half);
         client.set_zero_linger().unwrap();
         drop(client);
         let mut polled = writer.write_now(b"x");
