@@ -288,6 +288,9 @@ impl Io {
     pub(crate) fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         self.inbox = VecDeque::new();
         self.poll_draining(cx);
+        if self.is_draining {
+            self.socket.hurry();
+        }
         loop {
             let is_broken = matches!(self.outbound.poll_flush(cx), Poll::Ready(Err(_)));
             match self.socket.poll_next(cx) {

@@ -91,6 +91,9 @@ pub trait Socket: Send {
 
     /// Begins the closing handshake; `poll_next` then goes on until the peer has answered or was given up.
     fn close(&mut self, close: &Close);
+
+    /// The server ends, and a closing handshake that goes on already is to wait no longer than one that begins now.
+    fn hurry(&mut self) {}
 }
 
 /// What a client says.

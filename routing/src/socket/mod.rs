@@ -272,6 +272,12 @@ impl Socket for ServerSocket {
             Phase::Lingering(_) | Phase::Over => {}
         }
     }
+
+    fn hurry(&mut self) {
+        if let Some(farewell) = &mut self.farewell {
+            farewell.end_within(self.config.close_timeout);
+        }
+    }
 }
 
 impl fmt::Debug for ServerSocket {
@@ -290,6 +296,14 @@ struct Farewell {
 impl Farewell {
     fn within(limit: Duration) -> Box<Self> {
         Box::new(Self { limit: Box::pin(tokio::time::sleep(limit)), is_begun: false })
+    }
+
+    /// Lasts no longer than this from now on.
+    fn end_within(&mut self, limit: Duration) {
+        let end = Instant::now() + limit;
+        if end < self.limit.deadline() {
+            self.limit.as_mut().reset(end);
+        }
     }
 }
 

@@ -356,3 +356,16 @@ async fn a_server_that_ends_waits_for_nobody_who_does_not_read() {
     let soon = Duration::from_secs(CLOSE_TIMEOUT);
     tokio::time::timeout(soon, bath.site.ran()).await.expect("it does not wait for its deadline");
 }
+
+#[tokio::test]
+async fn a_server_that_ends_waits_no_longer_for_who_was_given_up_before() {
+    let mut bath = Bath::new("/").await;
+    bath.overflow().await;
+    skip(STALL_LIMIT).await;
+    while bath.site.ended().await != 1013 {}
+    bath.site.end();
+    assert_eq!(bath.fast.closed().await.0, 1012);
+    skip(CLOSE_TIMEOUT).await;
+    let soon = Duration::from_secs(CLOSE_TIMEOUT);
+    tokio::time::timeout(soon, bath.site.ran()).await.expect("it does not wait for its deadline");
+}
