@@ -70,7 +70,7 @@ impl fmt::Debug for CloseCode {
 pub struct Close {
     /// Why, as a number.
     pub code: CloseCode,
-    /// Why, in at most 123 bytes of text.
+    /// Why, in at most 123 bytes of text; what is longer is cut when it is sent.
     pub reason: Utf8Bytes,
 }
 
@@ -85,11 +85,11 @@ impl Close {
         Self { code: code.into(), reason: reason[..end].into() }
     }
 
-    /// What stands on the wire for it.
+    /// What stands on the wire for it: a code that may be sent, and no more of the reason than a frame holds.
     #[must_use]
     pub fn sendable(&self) -> Self {
         if self.code.can_be_sent() {
-            return self.clone();
+            return Self::new(self.code, &self.reason);
         }
         tracing::error!(code = self.code.as_u16(), "a close code that may not be sent became 1011");
         Self::from(CloseCode::INTERNAL)
@@ -117,6 +117,8 @@ mod tests {
         let close = Close::new(4000, "é".repeat(100));
         assert_eq!(close.reason.len(), 122);
         assert_eq!(Close::new(4000, "short").reason.as_str(), "short");
+        let written_out = Close { code: 4000.into(), reason: "é".repeat(100).into() };
+        assert_eq!(written_out.sendable(), close);
     }
 
     #[test]
