@@ -31,9 +31,6 @@ pub(crate) async fn answer<B>(
     let mut parts: Parts = request.into_parts().0;
     let scope = Scope::from_request(&mut parts, site.layers.clone());
     drop(parts);
-    if !app.resolves(scope.remaining_path()) {
-        return plain(StatusCode::NOT_FOUND, "not found");
-    }
     let outbound = Outbound::new();
     let socket = ServerSocket::new(upgrade, outbound.clone(), Arc::clone(&site.sockets));
     let (transport, answer) = Transport::new(socket, outbound, site.shutdown.clone());
@@ -69,11 +66,14 @@ fn check<B>(request: &Request<B>) -> Result<HeaderValue, Box<Response<Body>>> {
     if request.method() != Method::GET || request.version() < Version::HTTP_11 {
         return bad("a WebSocket handshake is a GET over HTTP/1.1");
     }
+    if !has_one_host(headers) {
+        return bad("a request names one host");
+    }
     if !has_token(headers, &header::CONNECTION, "upgrade") {
         return bad("a WebSocket handshake needs `Connection: Upgrade`");
     }
     if headers.get(header::SEC_WEBSOCKET_VERSION).is_none_or(|version| version != "13") {
-        let mut response = plain(StatusCode::UPGRADE_REQUIRED, "this server speaks WebSocket version 13");
+        let mut response = upgrade_required("this server speaks WebSocket version 13");
         response.headers_mut().insert(header::SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
         return Err(Box::new(response));
     }
@@ -85,6 +85,21 @@ fn check<B>(request: &Request<B>) -> Result<HeaderValue, Box<Response<Body>>> {
         return bad("a WebSocket handshake needs a `Sec-WebSocket-Key` of 16 bytes in base64");
     }
     Ok(accept)
+}
+
+/// Whether a request names its host, and only one: what trusts the first, such as the check of an origin, must not differ
+/// from a proxy that goes by the second (RFC 9112, section 3.2).
+pub(crate) fn has_one_host(headers: &HeaderMap) -> bool {
+    headers.get_all(header::HOST).iter().take(2).count() == 1
+}
+
+/// The answer where a WebSocket of this version is all that is served.
+pub(crate) fn upgrade_required(text: &'static str) -> Response<Body> {
+    let mut response = plain(StatusCode::UPGRADE_REQUIRED, text);
+    let headers = response.headers_mut();
+    headers.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
+    headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
+    response
 }
 
 /// Whether it is 16 bytes in base64.
@@ -126,7 +141,8 @@ fn denied(denial: Denial) -> Response<Body> {
 mod tests {
     use super::*;
 
-    const GOOD: [(&str, &str); 4] = [
+    const GOOD: [(&str, &str); 5] = [
+        ("host", "site.test"),
         ("connection", "keep-alive, Upgrade"),
         ("upgrade", "WebSocket"),
         ("sec-websocket-version", "13"),
@@ -153,6 +169,7 @@ mod tests {
     #[test]
     fn what_the_rfc_asks_for_is_checked() {
         assert_eq!(status("", None), 101);
+        assert_eq!(status("host", None), 400);
         assert_eq!(status("connection", Some("keep-alive")), 400);
         assert_eq!(status("sec-websocket-version", Some("8")), 426);
         assert_eq!(status("sec-websocket-version", None), 426);

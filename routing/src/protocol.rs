@@ -15,6 +15,7 @@ use http_body::Body as HttpBody;
 use tower::util::BoxCloneSyncService;
 use tower::{BoxError, Service, ServiceExt};
 
+use crate::handshake::upgrade_required;
 use crate::identity::plain;
 use crate::site::{Site, stands_under_a_server};
 use crate::{UrlRouter, handshake};
@@ -75,7 +76,8 @@ impl ProtocolTypeRouter {
         self
     }
 
-    /// Serves WebSockets by an application.
+    /// Serves WebSockets by an application: a [`UrlRouter`], or one that takes every path, such as a single consumer's or a
+    /// demultiplexer. What a `UrlRouter` was told of layers and limits does not count here: tell this router.
     #[must_use]
     pub fn websocket(mut self, app: impl Application) -> Self {
         self.websocket = Some(Arc::new(app));
@@ -124,9 +126,7 @@ pub(crate) fn nothing_here(speaks_websocket: bool) -> Response<Body> {
     if !speaks_websocket {
         return plain(StatusCode::NOT_FOUND, "not found");
     }
-    let mut response = plain(StatusCode::UPGRADE_REQUIRED, "only WebSockets are served here");
-    response.headers_mut().insert(http::header::UPGRADE, http::HeaderValue::from_static("websocket"));
-    response
+    upgrade_required("only WebSockets are served here")
 }
 
 impl fmt::Debug for ProtocolTypeRouter {

@@ -95,23 +95,25 @@ impl Default for SocketConfig {
 macro_rules! stands_under_a_server {
     ($router:ident) => {
         impl $router {
-            /// Gives consumers their channel layers. `serve` and `Server` do this; under another server it is yours
-            /// to do.
+            /// Gives consumers their channel layers. [`serve`](crate::serve) does this; under a [`Server`](crate::Server) or
+            /// another one it is yours to do, for the router that stands under the server: within another its own do not
+            /// count.
             #[must_use]
             pub fn with_channel_layer(mut self, layers: impl Into<consumers::ChannelLayers>) -> Self {
                 self.site.layers = layers.into();
                 self
             }
 
-            /// Sets the limits of the sockets.
+            /// Sets the limits of the sockets, for the router that stands under the server.
             #[must_use]
             pub fn with_sockets(mut self, config: crate::SocketConfig) -> Self {
                 self.site.sockets = std::sync::Arc::new(config);
                 self
             }
 
-            /// The handle that ends this router's sockets in order. A server of ours uses it; under another server,
-            /// await its `drain` when that server has stopped accepting.
+            /// The handle that ends this router's sockets in order. [`serve`](crate::serve) uses it, and a
+            /// [`Server`](crate::Server) that was [given](crate::Server::with_shutdown) it; under another server, await its
+            /// `drain` when that server has stopped accepting.
             #[must_use]
             pub fn shutdown(&self) -> consumers::Shutdown {
                 self.site.shutdown.clone()

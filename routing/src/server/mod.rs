@@ -10,8 +10,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum_core::body::Body;
+use bytes::Bytes;
 use consumers::{ChannelLayers, Shutdown};
-use http::{Request, Response};
+use futures_util::TryFutureExt;
+use futures_util::future::{Either, ready};
+use http::{Request, Response, StatusCode, Version};
+use http_body::Body as HttpBody;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::{HttpService, service_fn};
@@ -19,12 +23,14 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream, ToSocketAddrs};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::task::AbortOnDropHandle;
-use tower::{Service, ServiceExt};
+use tower::{BoxError, Service, ServiceExt};
 
 pub use config::ServerConfig;
 pub use signals::terminated;
 
 use crate::ProtocolTypeRouter;
+use crate::handshake::has_one_host;
+use crate::identity::plain;
 
 /// How long accepting pauses when the process is out of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -65,6 +71,19 @@ pub async fn serve(
 }
 
 /// A bound server for any tower service, such as a [`ProtocolTypeRouter`] within layers.
+///
+/// ```no_run
+/// use routing::consumers::InMemoryLayer;
+/// use routing::{Server, ServerConfig, UrlRouter, terminated};
+///
+/// # async fn run(urls: UrlRouter) -> std::io::Result<()> {
+/// let site = urls.with_channel_layer(InMemoryLayer::default());
+/// let server = Server::bind("127.0.0.1:8000").await?.with_config(ServerConfig::default());
+/// let server = server.with_shutdown(site.shutdown());
+/// server.run(site, terminated()).await;
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug)]
 pub struct Server {
     listener: TcpListener,
@@ -97,7 +116,8 @@ impl Server {
         self
     }
 
-    /// Ties the server to the sockets that it is to end: the router's [`shutdown`](ProtocolTypeRouter::shutdown).
+    /// Ties the server to the sockets that it is to end: the router's [`shutdown`](ProtocolTypeRouter::shutdown). Without
+    /// it they are cut off when the program ends.
     #[must_use]
     pub fn with_shutdown(mut self, shutdown: Shutdown) -> Self {
         self.shutdown = shutdown;
@@ -114,11 +134,13 @@ impl Server {
 
     /// Serves until `end` completes; then stops accepting, closes sockets with 1012, lets requests finish, and
     /// returns when all have ended or the drain deadline has passed.
-    pub async fn run<S>(self, service: S, end: impl Future<Output = ()>)
+    pub async fn run<S, B>(self, service: S, end: impl Future<Output = ()>)
     where
-        S: Service<Request<Incoming>, Response = Response<Body>, Error = Infallible>,
+        S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible>,
         S: Clone + Send + 'static,
         S::Future: Send,
+        B: HttpBody<Data = Bytes> + Send + 'static,
+        B::Error: Into<BoxError>,
     {
         let deadline = self.config.drain_deadline;
         let shutdown = self.shutdown.clone();
@@ -131,11 +153,13 @@ impl Server {
         shutdown.drain(deadline).await;
     }
 
-    async fn accept_all<S>(self, service: S)
+    async fn accept_all<S, B>(self, service: S)
     where
-        S: Service<Request<Incoming>, Response = Response<Body>, Error = Infallible>,
+        S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible>,
         S: Clone + Send + 'static,
         S::Future: Send,
+        B: HttpBody<Data = Bytes> + Send + 'static,
+        B::Error: Into<BoxError>,
     {
         let Self { listener, config, shutdown } = self;
         let places = Arc::new(Semaphore::new(config.connection_limit));
@@ -166,20 +190,27 @@ async fn accept(listener: &TcpListener) -> (TcpStream, SocketAddr) {
 }
 
 /// Gives every request of a connection what the server knows of the connection.
-fn service_of<S>(
+fn service_of<S, B>(
     service: S,
     peer: SocketAddr,
     place: Place,
 ) -> impl HttpService<Incoming, ResBody = Body, Error = Infallible, Future: Send> + Send + 'static
 where
-    S: Service<Request<Incoming>, Response = Response<Body>, Error = Infallible>,
+    S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible>,
     S: Clone + Send + 'static,
     S::Future: Send,
+    B: HttpBody<Data = Bytes> + Send + 'static,
+    B::Error: Into<BoxError>,
 {
     service_fn(move |mut request: Request<Incoming>| {
+        // HTTP/1.0 knows of no hosts.
+        if request.version() == Version::HTTP_11 && !has_one_host(request.headers()) {
+            let refusal = plain(StatusCode::BAD_REQUEST, "a request names one host");
+            return Either::Left(ready(Ok(refusal)));
+        }
         request.extensions_mut().insert(PeerAddr(peer));
         request.extensions_mut().insert(place.clone());
-        service.clone().oneshot(request)
+        Either::Right(service.clone().oneshot(request).map_ok(|response| response.map(Body::new)))
     })
 }
 

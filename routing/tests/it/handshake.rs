@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use routing::consumers::{
     Close, CloseCode, Context, Denial, Frame, NoEvents, Result, Scope, StatusCode, WebsocketConsumer,
+    application,
 };
 use routing::{ProtocolTypeRouter, SocketConfig, UrlRouter};
 use tokio::io::AsyncWriteExt;
@@ -168,14 +169,42 @@ async fn unknown_paths_are_404() {
 }
 
 #[tokio::test]
+async fn an_application_that_is_no_router_takes_every_path() {
+    let site = Site::start(|ended| {
+        ProtocolTypeRouter::new().websocket(application(move |_| Ok(Echo(ended.clone()))))
+    });
+    let site = site.await;
+    for path in ["/", "/any/path"] {
+        let mut client = site.open(path).await;
+        client.say("in").await;
+        client.expect(TEXT, "in").await;
+    }
+}
+
+#[tokio::test]
 async fn plain_requests_are_told_to_upgrade() {
-    let answer = altered("Upgrade: websocket\r\n", "").await;
-    assert_eq!((answer.status, answer.header("upgrade")), (426, Some("websocket")));
-    assert_eq!(altered("Upgrade: websocket", "Upgrade: h2c").await.status, 426);
+    let to_upgrade = |answer: &Answer| {
+        assert_eq!((answer.status, answer.header("upgrade")), (426, Some("websocket")));
+        assert_eq!(answer.header("connection"), Some("Upgrade"));
+    };
+    to_upgrade(&altered("Upgrade: websocket\r\n", "").await);
+    to_upgrade(&altered("Upgrade: websocket", "Upgrade: h2c").await);
     for version in ["8", "14", "x"] {
         let answer = altered("Version: 13", &format!("Version: {version}")).await;
-        assert_eq!((answer.status, answer.header("sec-websocket-version")), (426, Some("13")), "{version}");
+        to_upgrade(&answer);
+        assert_eq!(answer.header("sec-websocket-version"), Some("13"), "{version}");
     }
+}
+
+#[tokio::test]
+async fn every_request_names_one_host() {
+    let site = site(SocketConfig::default()).await;
+    for hosts in ["", "Host: site.test\r\nHost: other.test\r\n"] {
+        let handshake = upgrade_request("/echo", "").replace("Host: site.test\r\n", hosts);
+        assert_eq!(ask(site.addr, &handshake).await.status, 400, "{hosts}");
+        assert_eq!(ask(site.addr, &format!("GET / HTTP/1.1\r\n{hosts}\r\n")).await.status, 400, "{hosts}");
+    }
+    assert_eq!(ask(site.addr, "GET / HTTP/1.0\r\n\r\n").await.status, 426);
 }
 
 #[tokio::test]
