@@ -50,8 +50,11 @@ pub(crate) struct Io {
     is_draining: bool,
     shutdown: Shutdown,
     stall: Option<Box<Stall>>,
+    /// The end, when it comes, will ring.
+    is_told_of_the_end: bool,
     /// What the socket and the clock are given to ring, and the task that it wakes.
     bell: Arc<Bell>,
+    ringer: Waker,
     task: Option<Waker>,
     /// It has rung, and [`poll_signal`](Self::poll_signal) has not looked what that has come to.
     has_news: bool,
@@ -104,6 +107,8 @@ impl Io {
             is_draining: false,
             shutdown: shutdown.clone(),
             stall: None,
+            is_told_of_the_end: false,
+            ringer: Arc::clone(&bell).into(),
             bell,
             task: None,
             has_news: false,
@@ -122,10 +127,13 @@ impl Io {
         if !has_rung && self.outbound.flush() {
             return;
         }
-        let waker = self.waker();
-        let cx = &mut Context::from_waker(&waker);
+        // Taken out and put back, which is cheaper than a clone.
+        let ringer = std::mem::replace(&mut self.ringer, Waker::noop().clone());
+        let cx = &mut Context::from_waker(&ringer);
         if has_rung {
-            self.poll_draining(cx);
+            if !std::mem::replace(&mut self.is_told_of_the_end, true) || self.shutdown.is_draining() {
+                self.poll_draining(cx);
+            }
             if !self.is_stream {
                 // A stream's queue moves when the socket's does, and that one is watched. Before the socket, since a
                 // client that never stops talking would leave the clock no turn behind it.
@@ -140,11 +148,7 @@ impl Io {
             self.ended = true;
             self.inbox.push_back(Inbound::Closed(CloseCode::ABNORMAL.into()));
         }
-    }
-
-    /// What rings the bell.
-    fn waker(&self) -> Waker {
-        Arc::clone(&self.bell).into()
+        self.ringer = ringer;
     }
 
     /// Whether the bell has rung since the last call; from here on it wakes the calling task.
@@ -249,7 +253,7 @@ impl Io {
         // it has not said by then is answered.
         self.serve(cx, if self.is_stream { 0 } else { 1 });
         if std::mem::take(&mut self.has_news) {
-            renew(&mut Context::from_waker(&self.waker()));
+            renew(&mut Context::from_waker(&self.ringer));
             if let Some(signal) = self.news() {
                 return Poll::Ready(signal);
             }
@@ -277,7 +281,7 @@ impl Io {
 
     /// Whether the deadline of a shutdown has passed.
     pub(crate) fn is_cut(&self) -> bool {
-        self.shutdown.cut_token().is_cancelled()
+        self.shutdown.is_overdue()
     }
 
     pub(crate) fn close(&mut self, close: &Close) {

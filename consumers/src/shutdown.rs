@@ -1,6 +1,7 @@
 //! The orderly end of many connections.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
@@ -16,9 +17,27 @@ pub struct Shutdown(Arc<Parts>);
 /// In one allocation: the clone of a token takes the token's lock, and each connection has several clones of us.
 #[derive(Debug, Default)]
 struct Parts {
-    draining: CancellationToken,
-    cut: CancellationToken,
+    draining: Arc<Signal>,
+    cut: Arc<Signal>,
     connections: TaskTracker,
+}
+
+/// To ask a token whether it is cancelled takes its lock, and each connection asks whenever it is woken.
+#[derive(Debug, Default)]
+struct Signal {
+    is_given: AtomicBool,
+    token: CancellationToken,
+}
+
+impl Signal {
+    fn give(&self) {
+        self.is_given.store(true, Ordering::Release);
+        self.token.cancel();
+    }
+
+    fn is_given(&self) -> bool {
+        self.is_given.load(Ordering::Acquire)
+    }
 }
 
 impl Shutdown {
@@ -32,11 +51,11 @@ impl Shutdown {
     /// dropped where they stand (the one case in which that happens), and `disconnect` has half a second more.
     pub async fn drain(&self, deadline: Duration) {
         let Parts { draining, cut, connections } = &*self.0;
-        draining.cancel();
+        draining.give();
         connections.close();
         if tokio::time::timeout(deadline, connections.wait()).await.is_err() {
             tracing::warn!(left = connections.len(), "handlers over the deadline are dropped");
-            cut.cancel();
+            cut.give();
             let last = tokio::time::timeout(Duration::from_secs(1), connections.wait()).await;
             if last.is_err() {
                 tracing::error!(left = connections.len(), "connections did not end in time");
@@ -47,17 +66,17 @@ impl Shutdown {
     /// Whether the end has begun; new connections are then refused.
     #[must_use]
     pub fn is_draining(&self) -> bool {
-        self.0.draining.is_cancelled()
+        self.0.draining.is_given()
     }
 
     /// Waits until the end begins.
     pub async fn draining(&self) {
-        self.0.draining.cancelled().await;
+        self.0.draining.token.cancelled().await;
     }
 
     /// Waits until the deadline of the end has passed: what still runs is to be dropped.
     pub async fn overdue(&self) {
-        self.0.cut.cancelled().await;
+        self.0.cut.token.cancelled().await;
     }
 
     /// Runs a connection as a task of its own, which [`drain`](Self::drain) waits for.
@@ -68,15 +87,20 @@ impl Shutdown {
     /// What a demultiplexer's streams get. They do not drain by themselves, for the demultiplexer tells them the
     /// end; but at the deadline their handlers are dropped too.
     pub(crate) fn of_streams(&self) -> Self {
-        let cut = self.0.cut.clone();
-        Self(Arc::new(Parts { draining: cut.clone(), cut, connections: TaskTracker::new() }))
+        let cut = Arc::clone(&self.0.cut);
+        Self(Arc::new(Parts { draining: Arc::clone(&cut), cut, connections: TaskTracker::new() }))
+    }
+
+    /// Whether the deadline of the end has passed.
+    pub(crate) fn is_overdue(&self) -> bool {
+        self.0.cut.is_given()
     }
 
     pub(crate) fn draining_token(&self) -> &CancellationToken {
-        &self.0.draining
+        &self.0.draining.token
     }
 
     pub(crate) fn cut_token(&self) -> &CancellationToken {
-        &self.0.cut
+        &self.0.cut.token
     }
 }
