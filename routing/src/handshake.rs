@@ -1,9 +1,14 @@
 //! The opening handshake: from an HTTP request to an application with a socket, and its answer back.
 
+use std::future::poll_fn;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::task::Poll;
 
 use axum_core::body::Body;
-use consumers::{Acceptance, Application, Denial, Handshake, Outbound, Scope, Transport};
+use consumers::{Acceptance, Application, Denial, Handshake, Outbound, Scope, Shutdown, Transport};
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Version, header};
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
@@ -36,12 +41,11 @@ pub(crate) async fn answer<B>(
     let (transport, answer) = Transport::new(socket, outbound, site.shutdown.clone());
     // In a box, for a task keeps room for what it was given all its life.
     let given = Box::new((scope, transport));
-    site.shutdown.spawn(async move {
+    let opened = async move {
         let (scope, transport) = emptied(given);
         app.open(scope, transport).await;
-    });
-    // Most applications answer in their first turn, and then no timer is set, which would cost more than the turn.
-    tokio::task::yield_now().await;
+    };
+    begin(opened.boxed(), &site.shutdown).await;
     match tokio::time::timeout(site.sockets.handshake_timeout, answer).await {
         Ok(Ok(Handshake::Accept(acceptance))) => switching(&key, acceptance),
         Ok(Ok(Handshake::Deny(denial))) => denied(denial),
@@ -50,6 +54,18 @@ pub(crate) async fn answer<B>(
             tracing::warn!("a consumer has neither accepted nor refused a handshake in time");
             plain(StatusCode::SERVICE_UNAVAILABLE, "try again later")
         }
+    }
+}
+
+/// Takes the first turn of a socket here, and leaves the others to a task. Most applications answer in their first, and then
+/// neither of the two tasks has to wake the other for it.
+async fn begin(mut opened: BoxFuture<'static, ()>, shutdown: &Shutdown) {
+    let begun = poll_fn(|cx| {
+        // As a task would, it ends alone.
+        Poll::Ready(catch_unwind(AssertUnwindSafe(|| opened.poll_unpin(cx).is_pending())))
+    });
+    if begun.await.unwrap_or_default() {
+        shutdown.spawn(opened);
     }
 }
 
