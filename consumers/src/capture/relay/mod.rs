@@ -1,0 +1,176 @@
+//! The relay: reads what was committed and publishes it through the channel layer, for ever and whatever happens to
+//! the database or the layer.
+
+mod telling;
+#[cfg(test)]
+mod tests;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use channel_layer::ChannelLayer;
+use tokio::time::{Instant, sleep, timeout};
+use tokio_util::sync::CancellationToken;
+
+use super::CaptureError;
+use super::outbox::{Outbox, Recorded};
+use super::stats::{Counters, count};
+use crate::binding::Publisher;
+
+/// How long a process waits until it asks again whether it may relay: failover takes no longer than two seconds.
+const TURN: Duration = Duration::from_millis(500);
+
+/// How often the cursor is written down and the triggers are looked at.
+const HOUSEKEEPING: Duration = Duration::from_secs(1);
+
+/// After so many changes the outbox is tidied at once, so that it stays short under load.
+const CHANGES_BETWEEN: usize = 2048;
+
+/// After so many, the cursor is written down this soon, and in the middle of a batch after however many: a crash then
+/// repeats little, and processes that crash one after the other still get on, however slow the layer is.
+const CHANGES_AT_RISK: usize = 64;
+const RISK: Duration = Duration::from_millis(200);
+
+/// The waits after a failure.
+const FIRST_PAUSE: Duration = Duration::from_millis(50);
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+
+/// How long the end may take.
+const LAST_TIDYING: Duration = Duration::from_secs(2);
+
+pub(super) struct Relay {
+    outbox: Box<dyn Outbox>,
+    layer: Arc<dyn ChannelLayer>,
+    /// By table.
+    bindings: HashMap<String, Vec<Arc<dyn Publisher>>>,
+    counters: Arc<Counters>,
+    /// The revision of the last change, in microseconds since 1970.
+    revision: i64,
+    /// When the outbox was last tidied, and how many changes were told since.
+    tidied: Instant,
+    told: usize,
+    /// When the triggers were last looked at.
+    mended: Instant,
+}
+
+/// Why the relay had to stop for a moment.
+#[derive(Debug, thiserror::Error)]
+enum Trouble {
+    #[error(transparent)]
+    Capture(#[from] CaptureError),
+    /// The layer is closed for good.
+    #[error("the channel layer is closed")]
+    Closed,
+}
+
+impl Relay {
+    pub(super) fn new(
+        outbox: Box<dyn Outbox>,
+        layer: Arc<dyn ChannelLayer>,
+        bindings: Vec<Arc<dyn Publisher>>,
+        counters: Arc<Counters>,
+    ) -> Self {
+        let mut by_table = HashMap::<_, Vec<_>>::new();
+        for binding in bindings {
+            by_table.entry(binding.table().name).or_default().push(binding);
+        }
+        let bindings = by_table;
+        let now = Instant::now();
+        Self { outbox, layer, bindings, counters, revision: 0, tidied: now, told: 0, mended: now }
+    }
+
+    /// Relays until it is stopped, or the layer is closed.
+    pub(super) async fn run(mut self, stop: CancellationToken) {
+        let stopped = stop.clone();
+        let mut pause = FIRST_PAUSE;
+        loop {
+            match stopped.run_until_cancelled(self.relay(&mut pause)).await {
+                Some(Err(Trouble::Capture(cause))) => {
+                    count(&self.counters.failures);
+                    tracing::warn!(%cause, "relaying changes failed: trying again for ever");
+                }
+                Some(Err(Trouble::Closed)) | None => break,
+                Some(Ok(never)) => match never {},
+            }
+            self.counters.is_relaying.store(false, Ordering::Relaxed);
+            if stopped.run_until_cancelled(sleep(pause)).await.is_none() {
+                break;
+            }
+            pause = (pause * 2).min(LONGEST_PAUSE);
+        }
+        self.counters.is_relaying.store(false, Ordering::Relaxed);
+        if !matches!(timeout(LAST_TIDYING, self.outbox.tidy()).await, Ok(Ok(_))) {
+            tracing::debug!(
+                "where the relay was could not be written down: the last changes may be told again"
+            );
+        }
+    }
+
+    /// Relays as long as all goes well.
+    async fn relay(&mut self, pause: &mut Duration) -> Result<std::convert::Infallible, Trouble> {
+        while !self.outbox.take_turn().await? {
+            sleep(TURN).await;
+        }
+        self.counters.is_relaying.store(true, Ordering::Relaxed);
+        tracing::debug!("this process relays changes");
+        self.mend().await?;
+        loop {
+            let batch = self.outbox.read().await?;
+            *pause = FIRST_PAUSE;
+            let told = self.tell_in_time(&batch.changes).await?;
+            let is_behind = told < batch.changes.len();
+            if self.is_untidy(is_behind) {
+                self.keep_house().await?;
+            }
+            if !batch.has_more && !is_behind {
+                self.outbox.wait().await;
+            }
+        }
+    }
+
+    /// Tells changes from the first on, but for so long only that what was told can be written down; how many.
+    async fn tell_in_time(&mut self, changes: &[Recorded]) -> Result<usize, Trouble> {
+        let began = Instant::now();
+        let mut told = 0;
+        while let Some(change) = changes.get(told)
+            && (told == 0 || began.elapsed() < RISK)
+        {
+            self.tell(change).await?;
+            told += 1;
+        }
+        if told > 0 {
+            self.outbox.advance(told);
+            self.told += told;
+        }
+        Ok(told)
+    }
+
+    fn is_untidy(&self, is_behind: bool) -> bool {
+        let age = self.tidied.elapsed();
+        // Who keeps up is not held up for the sake of a crash, which would repeat no more than a second.
+        let is_risky = is_behind || self.told >= CHANGES_AT_RISK;
+        age >= HOUSEKEEPING || self.told >= CHANGES_BETWEEN || (is_risky && age >= RISK)
+    }
+
+    async fn keep_house(&mut self) -> Result<(), Trouble> {
+        let depth = self.outbox.tidy().await?;
+        self.counters.waiting.store(depth.rows, Ordering::Relaxed);
+        (self.tidied, self.told) = (Instant::now(), 0);
+        if self.mended.elapsed() >= HOUSEKEEPING {
+            self.mended = Instant::now();
+            self.mend().await?;
+        }
+        Ok(())
+    }
+
+    /// Puts triggers back that have gone, and lets followers of their tables begin anew.
+    async fn mend(&mut self) -> Result<(), Trouble> {
+        for table in self.outbox.mend().await? {
+            tracing::warn!(table, "the triggers of a bound table had gone and were put back");
+            self.reset(&table).await?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,199 @@
+//! A relay over an outbox that follows a script.
+
+use std::collections::VecDeque;
+
+use async_trait::async_trait;
+use channel_layer::{Delivery, GroupName, InMemoryLayer, LayerError, Message};
+use parking_lot::Mutex;
+
+use super::*;
+use crate::binding::Publication;
+use crate::capture::Columns;
+use crate::capture::outbox::{Batch, Depth, Kind, Table};
+
+/// What an outbox is to do, step by step; then it says no more.
+#[derive(Clone, Default)]
+struct Script(Arc<Mutex<Steps>>);
+
+#[derive(Default)]
+struct Steps {
+    turns: VecDeque<Result<bool, CaptureError>>,
+    reads: VecDeque<Result<Vec<Recorded>, CaptureError>>,
+    /// What was read last, and not yet published.
+    unpublished: Vec<Recorded>,
+    /// What passes before a change is told.
+    delay: Duration,
+    mended: Vec<String>,
+    /// What was read, advanced, and written down.
+    done: Vec<&'static str>,
+}
+
+#[async_trait]
+impl Outbox for Script {
+    async fn take_turn(&mut self) -> Result<bool, CaptureError> {
+        self.0.lock().turns.pop_front().unwrap_or(Ok(true))
+    }
+
+    async fn read(&mut self) -> Result<Batch, CaptureError> {
+        let mut steps = self.0.lock();
+        if steps.unpublished.is_empty() {
+            steps.unpublished = steps.reads.pop_front().unwrap_or_else(|| Ok(Vec::new()))?;
+        }
+        Ok(Batch { changes: steps.unpublished.clone(), has_more: !steps.reads.is_empty() })
+    }
+
+    fn advance(&mut self, told: usize) {
+        let mut steps = self.0.lock();
+        steps.done.push("advance");
+        steps.unpublished.drain(..told);
+    }
+
+    async fn tidy(&mut self) -> Result<Depth, CaptureError> {
+        self.0.lock().done.push("tidy");
+        Ok(Depth { rows: 7 })
+    }
+
+    async fn mend(&mut self) -> Result<Vec<String>, CaptureError> {
+        Ok(std::mem::take(&mut self.0.lock().mended))
+    }
+
+    async fn wait(&mut self) {
+        sleep(Duration::from_secs(1)).await;
+    }
+}
+
+/// Tells the name of a row to the group of the same name; a row called "bad" cannot be told.
+struct Names(Script);
+
+#[async_trait]
+impl Publisher for Names {
+    fn table(&self) -> Table {
+        Table { name: "names".to_owned(), key: "id".to_owned() }
+    }
+
+    async fn publications(&self, change: &Recorded, _: i64) -> crate::Result<Vec<Publication>> {
+        let Kind::Insert(row) = &change.kind else { return Ok(Vec::new()) };
+        let delay = self.0.0.lock().delay;
+        sleep(delay).await;
+        match row.get("name") {
+            Some("bad") | None => Err(crate::Error::defect("bad")),
+            Some(name) => Ok(vec![(group(), said(name))]),
+        }
+    }
+
+    fn reset(&self) -> Result<Publication, LayerError> {
+        Ok((group(), said("reset")))
+    }
+}
+
+fn group() -> GroupName {
+    GroupName::new("names").unwrap()
+}
+
+fn said(text: &str) -> Message {
+    Message::new(&std::collections::BTreeMap::from([("type", text)])).unwrap()
+}
+
+fn change(kind: Kind, table: &str) -> Recorded {
+    Recorded { key: "k".to_owned(), position: 1, table: table.to_owned(), kind }
+}
+
+fn named(name: &str) -> Recorded {
+    let row = Columns::from_iter([("name".to_owned(), Some(name.to_owned()))]);
+    change(Kind::Insert(row), "names")
+}
+
+/// A relay over a script, and what the group hears.
+async fn relay(
+    script: &Script,
+    layer: &InMemoryLayer,
+) -> (channel_layer::Mailbox, Arc<Counters>, CancellationToken) {
+    let mailbox = layer.new_channel("test").await.unwrap();
+    layer.group_add(&group(), mailbox.name()).await.unwrap();
+    let (counters, stop) = (Arc::<Counters>::default(), CancellationToken::new());
+    let relay = Relay::new(
+        Box::new(script.clone()),
+        Arc::new(layer.clone()),
+        vec![Arc::new(Names(script.clone()))],
+        counters.clone(),
+    );
+    tokio::spawn(relay.run(stop.clone()));
+    (mailbox, counters, stop)
+}
+
+async fn hear(mailbox: &mut channel_layer::Mailbox) -> String {
+    match timeout(Duration::from_secs(60), mailbox.recv()).await.unwrap() {
+        Delivery::Message(message) => message.kind().to_owned(),
+        Delivery::Missed(missed) => panic!("{missed}"),
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_cannot_be_told_lets_followers_begin_anew_and_the_relay_goes_on() {
+    let script = Script::default();
+    script.0.lock().reads.extend([
+        Ok(vec![named("one"), named("bad")]),
+        Ok(vec![change(Kind::Reset, "names"), change(Kind::ResetAll, ""), change(Kind::Reset, "other")]),
+        Ok(vec![change(Kind::Insert(Columns::default()), "other"), named("two")]),
+    ]);
+    let (mut mailbox, counters, _stop) = relay(&script, &InMemoryLayer::default()).await;
+    for expected in ["one", "reset", "reset", "reset", "two"] {
+        assert_eq!(hear(&mut mailbox).await, expected);
+    }
+    let stats = counters.read();
+    assert_eq!((stats.changes, stats.resets, stats.unknown), (7, 3, 1));
+    assert!(stats.is_relaying);
+}
+
+#[tokio::test(start_paused = true)]
+async fn failures_and_waits_for_a_turn_end() {
+    let script = Script::default();
+    {
+        let mut steps = script.0.lock();
+        let failure = || CaptureError::Outbox("gone".to_owned());
+        steps.turns.extend([Err(failure()), Ok(false), Ok(false), Ok(true), Ok(true)]);
+        steps.reads.extend([Ok(vec![named("one")]), Err(failure()), Ok(vec![named("two")])]);
+        steps.mended.push("names".to_owned());
+    }
+    let (mut mailbox, counters, stop) = relay(&script, &InMemoryLayer::default()).await;
+    for expected in ["reset", "one", "two"] {
+        assert_eq!(hear(&mut mailbox).await, expected);
+    }
+    assert_eq!(counters.read().failures, 2);
+    sleep(Duration::from_millis(3_500)).await;
+    assert_eq!(counters.read().waiting, 7);
+    script.0.lock().done.clear();
+    stop.cancel();
+    sleep(Duration::from_millis(10)).await;
+    assert_eq!(script.0.lock().done, ["tidy"], "where it was is written down at the end");
+    assert!(!counters.read().is_relaying);
+}
+
+#[tokio::test(start_paused = true)]
+async fn where_a_slow_relay_is_within_a_batch_is_written_down() {
+    let script = Script::default();
+    script.0.lock().reads.push_back(Ok((0..100).map(|_| named("one")).collect()));
+    script.0.lock().delay = Duration::from_millis(10);
+    let (mut mailbox, ..) = relay(&script, &InMemoryLayer::default()).await;
+    for _ in 0..50 {
+        assert_eq!(hear(&mut mailbox).await, "one");
+    }
+    assert_eq!(script.0.lock().done, ["advance", "tidy", "advance", "tidy"]);
+    for _ in 50..100 {
+        assert_eq!(hear(&mut mailbox).await, "one");
+    }
+    sleep(Duration::from_secs(2)).await;
+    assert_eq!(mailbox.try_recv(), None, "each is told once");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_layer_that_is_closed_ends_the_relay() {
+    let layer = InMemoryLayer::default();
+    let script = Script::default();
+    let (_mailbox, counters, _stop) = relay(&script, &layer).await;
+    layer.close().await.unwrap();
+    script.0.lock().reads.push_back(Ok(vec![named("one")]));
+    sleep(Duration::from_secs(5)).await;
+    assert!(!counters.read().is_relaying);
+    assert!(!script.0.lock().done.contains(&"advance"), "it was not told");
+}
