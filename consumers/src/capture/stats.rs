@@ -1,5 +1,6 @@
 //! What a capture has done, as numbers.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 
 use serde::Serialize;
@@ -27,7 +28,7 @@ pub struct CaptureStats {
 
 #[derive(Debug, Default)]
 pub(super) struct Counters {
-    pub(super) is_relaying: AtomicBool,
+    is_relaying: AtomicBool,
     pub(super) changes: AtomicU64,
     pub(super) messages: AtomicU64,
     pub(super) resets: AtomicU64,
@@ -51,7 +52,39 @@ impl Counters {
     }
 }
 
+/// Lets the numbers say that this process relays, until it is dropped: however the turn ends.
+#[derive(Debug)]
+pub(super) struct Relaying(Arc<Counters>);
+
+impl Relaying {
+    pub(super) fn begin(counters: &Arc<Counters>) -> Self {
+        counters.is_relaying.store(true, Ordering::Relaxed);
+        Self(Arc::clone(counters))
+    }
+}
+
+impl Drop for Relaying {
+    fn drop(&mut self) {
+        self.0.is_relaying.store(false, Ordering::Relaxed);
+    }
+}
+
 /// Counts one more.
 pub(super) fn count(counter: &AtomicU64) {
     counter.fetch_add(1, Ordering::Relaxed);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_turn_that_ends_in_a_panic_is_over() {
+        let counters = Arc::<Counters>::default();
+        let turn = std::panic::catch_unwind(|| {
+            let _relaying = Relaying::begin(&counters);
+            assert!(!counters.read().is_relaying, "this is the panic");
+        });
+        assert!(turn.is_err() && !counters.read().is_relaying);
+    }
 }

@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::CaptureError;
 use super::outbox::{Outbox, Recorded};
-use super::stats::{Counters, count};
+use super::stats::{Counters, Relaying, count};
 use crate::binding::Publisher;
 
 /// How long a process waits until it asks again whether it may relay: failover takes no longer than two seconds.
@@ -94,13 +94,11 @@ impl Relay {
                 Some(Err(Trouble::Closed)) | None => break,
                 Some(Ok(never)) => match never {},
             }
-            self.counters.is_relaying.store(false, Ordering::Relaxed);
             if stopped.run_until_cancelled(sleep(pause)).await.is_none() {
                 break;
             }
             pause = (pause * 2).min(LONGEST_PAUSE);
         }
-        self.counters.is_relaying.store(false, Ordering::Relaxed);
         if !matches!(timeout(LAST_TIDYING, self.outbox.tidy()).await, Ok(Ok(_))) {
             tracing::debug!(
                 "where the relay was could not be written down: the last changes may be told again"
@@ -113,7 +111,7 @@ impl Relay {
         while !self.outbox.take_turn().await? {
             sleep(TURN).await;
         }
-        self.counters.is_relaying.store(true, Ordering::Relaxed);
+        let _relaying = Relaying::begin(&self.counters);
         tracing::debug!("this process relays changes");
         self.mend().await?;
         loop {

@@ -1,12 +1,16 @@
 //! What a change becomes, and how it is sent.
 
+use std::panic::AssertUnwindSafe;
+
 use channel_layer::{GroupName, LayerError, Message};
 use chrono::Utc;
+use futures_util::FutureExt;
 use tokio::time::sleep;
 
 use super::super::outbox::{Kind, Recorded};
 use super::super::stats::count;
 use super::{FIRST_PAUSE, LONGEST_PAUSE, Relay, Trouble};
+use crate::Error;
 use crate::binding::{Publication, Publisher};
 
 impl Relay {
@@ -31,7 +35,9 @@ impl Relay {
         };
         self.revision = Utc::now().timestamp_micros().max(self.revision + 1);
         for binding in bindings {
-            match binding.publications(change, self.revision).await {
+            // A row that lets one binding panic must not end the relay for all tables: the next process would die of it.
+            let publications = AssertUnwindSafe(binding.publications(change, self.revision)).catch_unwind();
+            match publications.await.unwrap_or_else(|_| Err(Error::defect("the binding panicked"))) {
                 Ok(publications) => self.send_all(&*binding, publications).await?,
                 Err(cause) => {
                     tracing::error!(

@@ -62,7 +62,7 @@ impl Outbox for Script {
     }
 }
 
-/// Tells the name of a row to the group of the same name; a row called "bad" cannot be told.
+/// Tells the name of a row to the group of the same name; a row called "bad" cannot be told, and "worse" panics.
 struct Names(Script);
 
 #[async_trait]
@@ -77,6 +77,7 @@ impl Publisher for Names {
         sleep(delay).await;
         match row.get("name") {
             Some("bad") | None => Err(crate::Error::defect("bad")),
+            Some("worse") => panic!("a binding panics"),
             Some(name) => Ok(vec![(group(), said(name))]),
         }
     }
@@ -196,4 +197,15 @@ async fn a_layer_that_is_closed_ends_the_relay() {
     sleep(Duration::from_secs(5)).await;
     assert!(!counters.read().is_relaying);
     assert!(!script.0.lock().done.contains(&"advance"), "it was not told");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_binding_that_panics_ends_no_relay() {
+    let script = Script::default();
+    script.0.lock().reads.push_back(Ok(vec![named("one"), named("worse"), named("two")]));
+    let (mut mailbox, counters, _stop) = relay(&script, &InMemoryLayer::default()).await;
+    for expected in ["one", "reset", "two"] {
+        assert_eq!(hear(&mut mailbox).await, expected);
+    }
+    assert!(counters.read().is_relaying);
 }
