@@ -16,37 +16,53 @@ use super::cursor::text_of;
 /// One more than a batch, to know whether there are more.
 const LIMIT: i64 = BATCH as i64 + 1;
 
+/// How much one read takes, in bytes as they are stored; the row that goes beyond is still taken. Long rows are stored
+/// compressed, and how long they are is known only once they are unpacked: it may be eighty times as much.
+pub(super) const BATCH_BYTES: i64 = 1 << 20;
+
 /// What is new by now, and the snapshot that says so: of one statement, so both are of one moment.
 ///
 /// Rows of transactions that had not begun are found by the index, and so are those of the transactions that ran then
 /// and have ended now; rows that were read before, rows that were rolled back, and the rows of long transactions that
 /// still run, are not looked at. What comes before a marker that everything was lost need not be told. `seq + 0` keeps
-/// the planner from walking through all numbers instead.
+/// the planner from walking through all numbers instead. Only the rows of the batch are unpacked, and shown as texts.
 pub(super) const FIRST: &str = "
-SELECT present::text AS present, e.id || '-' || f.seq AS key, f.*
+SELECT present::text AS present, e.id || '-' || f.seq AS key, f.seq, f.xid::text::bigint AS xid, f.table_schema,
+       f.table_name, f.op, f.old_row::text, f.new_row::text, f.is_followed
 FROM waterway_outbox_epoch AS e
 CROSS JOIN (SELECT pg_current_snapshot() AS present, $1::text::pg_snapshot AS past) AS s
 LEFT JOIN LATERAL (
-    SELECT seq, xid::text::bigint AS xid, table_schema, table_name, op, old_row::text, new_row::text
-    FROM (SELECT * FROM waterway_outbox WHERE xid >= pg_snapshot_xmax($1::text::pg_snapshot)
-          UNION ALL
-          SELECT * FROM waterway_outbox WHERE xid = ANY (ARRAY(
-              SELECT pg_snapshot_xip($1::text::pg_snapshot) EXCEPT SELECT pg_snapshot_xip(pg_current_snapshot())))
-         ) AS fresh
-    WHERE seq + 0 >= coalesce((SELECT max(seq) FROM waterway_outbox
-                           WHERE op = 'R' AND NOT pg_visible_in_snapshot(xid, past)), 0)
-    ORDER BY seq + 0 LIMIT $2
-) AS f ON true
+    SELECT *, lead(seq) OVER earlier IS NOT NULL AS is_followed,
+           sum(coalesce(pg_column_size(old_row), 0) + coalesce(pg_column_size(new_row), 0)) OVER earlier AS bytes
+    FROM (
+        SELECT *
+        FROM (SELECT * FROM waterway_outbox WHERE xid >= pg_snapshot_xmax($1::text::pg_snapshot)
+              UNION ALL
+              SELECT * FROM waterway_outbox WHERE xid = ANY (ARRAY(
+                  SELECT pg_snapshot_xip($1::text::pg_snapshot) EXCEPT SELECT pg_snapshot_xip(pg_current_snapshot())))
+             ) AS fresh
+        WHERE seq + 0 >= coalesce((SELECT max(seq) FROM waterway_outbox
+                                   WHERE op = 'R' AND NOT pg_visible_in_snapshot(xid, past)), 0)
+        ORDER BY seq + 0 LIMIT $2) AS batch
+    WINDOW earlier AS (ORDER BY seq ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING)
+) AS f ON coalesce(f.bytes, 0) < $3
 ORDER BY f.seq";
 
 /// What the snapshot of the first page has found after a number.
 const NEXT: &str = "
 SELECT e.id || '-' || seq AS key, seq, xid::text::bigint AS xid, table_schema, table_name, op, old_row::text,
-       new_row::text
-FROM waterway_outbox, waterway_outbox_epoch AS e
-WHERE seq > $4 AND pg_visible_in_snapshot(xid, (SELECT $3::text::pg_snapshot))
-      AND NOT pg_visible_in_snapshot(xid, (SELECT $1::text::pg_snapshot))
-ORDER BY seq LIMIT $2";
+       new_row::text, is_followed
+FROM waterway_outbox_epoch AS e
+CROSS JOIN (
+    SELECT *, lead(seq) OVER earlier IS NOT NULL AS is_followed,
+           sum(coalesce(pg_column_size(old_row), 0) + coalesce(pg_column_size(new_row), 0)) OVER earlier AS bytes
+    FROM (SELECT * FROM waterway_outbox
+          WHERE seq > $4 AND pg_visible_in_snapshot(xid, (SELECT $3::text::pg_snapshot))
+                AND NOT pg_visible_in_snapshot(xid, (SELECT $1::text::pg_snapshot))
+          ORDER BY seq LIMIT $2) AS batch
+    WINDOW earlier AS (ORDER BY seq ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING)) AS f
+WHERE coalesce(bytes, 0) < $5
+ORDER BY seq";
 
 /// A row of the outbox.
 #[derive(Debug)]
@@ -59,6 +75,8 @@ pub(super) struct Row {
     op: String,
     old: Option<String>,
     new: Option<String>,
+    /// Whether there are more, whether they were read as well or not.
+    pub(super) is_followed: bool,
 }
 
 /// The first rows that are new since a snapshot, and the snapshot that sees them.
@@ -66,7 +84,8 @@ pub(super) async fn first(
     connection: &mut PgConnection,
     past: &Transactions,
 ) -> Result<(Transactions, Vec<Row>), CaptureError> {
-    let found = sqlx::query(FIRST).bind(text_of(past)).bind(LIMIT).fetch_all(connection).await?;
+    let query = sqlx::query(FIRST).bind(text_of(past)).bind(LIMIT).bind(BATCH_BYTES);
+    let found = query.fetch_all(connection).await?;
     let Some(row) = found.first() else {
         return Err(CaptureError::Outbox("its epoch is gone".into()));
     };
@@ -84,7 +103,7 @@ pub(super) async fn next(
     last: i64,
 ) -> Result<Vec<Row>, CaptureError> {
     let query = sqlx::query(NEXT).bind(text_of(past)).bind(LIMIT).bind(text_of(present)).bind(last);
-    query.fetch_all(connection).await?.iter().map(Row::of).collect()
+    query.bind(BATCH_BYTES).fetch_all(connection).await?.iter().map(Row::of).collect()
 }
 
 impl Row {
@@ -99,6 +118,7 @@ impl Row {
             op: row.try_get("op")?,
             old: row.try_get("old_row")?,
             new: row.try_get("new_row")?,
+            is_followed: row.try_get("is_followed")?,
         })
     }
 

@@ -94,8 +94,8 @@ impl Turn {
                 (page.present.clone(), next.await?)
             }
         };
-        let has_more = found.len() > BATCH;
         found.truncate(BATCH);
+        let has_more = found.last().is_some_and(|row| row.is_followed);
         self.step = Some(match found.last() {
             Some(row) if has_more => Step::Page(Page { present, last: row.seq }),
             _ => Step::Present(present),

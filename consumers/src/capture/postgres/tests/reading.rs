@@ -2,10 +2,10 @@
 
 use std::time::{Duration, Instant};
 
-use sqlx::{Executor, Row};
+use sqlx::{AssertSqlSafe, Executor, Row};
 
 use crate::capture::outbox::{BATCH, Cursor, Kind, Outbox};
-use crate::capture::postgres::rows::FIRST;
+use crate::capture::postgres::rows::{BATCH_BYTES, FIRST};
 use crate::capture::postgres::testing::{World, brief, drain, drain_brief, end, keys, run};
 use crate::capture::postgres::{POLL, PostgresOutbox, seen};
 
@@ -158,6 +158,29 @@ async fn many_changes_come_in_pages_of_one_moment() {
 
 #[tokio::test]
 #[ignore = "needs PostgreSQL: run `cargo xtask test`"]
+async fn one_read_takes_only_so_many_long_rows() {
+    let world = World::new().await;
+    world.run("CREATE TABLE doc (id bigint PRIMARY KEY, n bigint, body text)").await;
+    let body = "(SELECT string_agg(md5(g || '-' || i), '') FROM generate_series(1, 10000) AS i)";
+    world.run(&format!("INSERT INTO doc SELECT g, 1, {body} FROM generate_series(1, 12) AS g")).await;
+    let mut outbox = world.open("doc", Cursor::Own).await;
+    world.run("UPDATE doc SET n = 2").await;
+    // However much one row is, it is told.
+    world.run("UPDATE doc SET body = repeat(body, 10) WHERE id = 7").await;
+    let mut told = Vec::new();
+    while told.len() < 13 {
+        let batch = outbox.read().await.unwrap();
+        assert!((1..=4).contains(&batch.changes.len()), "{} at once", batch.changes.len());
+        told.extend(batch.changes);
+        assert_eq!(batch.has_more, told.len() < 13);
+        outbox.advance(usize::MAX);
+    }
+    assert_eq!(brief(&told), "~1 ~2 ~3 ~4 ~5 ~6 ~7 ~8 ~9 ~10 ~11 ~12 ~7");
+    assert_eq!(drain_brief(&mut outbox).await, "");
+}
+
+#[tokio::test]
+#[ignore = "needs PostgreSQL: run `cargo xtask test`"]
 async fn what_was_not_published_is_told_again_with_the_same_keys() {
     let world = World::with_table().await;
     let mut outbox = world.shared().await;
@@ -272,7 +295,8 @@ async fn new_rows_are_found_by_their_transactions_however_many_there_are() {
             world.run(analyze).await;
             let connection = &mut outbox.turn.as_mut().unwrap().connection;
             run(connection, &format!("PREPARE p AS {FIRST}")).await;
-            let plan = connection.fetch_all("EXPLAIN EXECUTE p ('9:9:', 513)").await.unwrap();
+            let explain = AssertSqlSafe(format!("EXPLAIN EXECUTE p ('9:9:', 513, {BATCH_BYTES})"));
+            let plan = connection.fetch_all(explain).await.unwrap();
             let plan: Vec<String> = plan.iter().map(|line| line.get(0)).collect();
             let plan = plan.join("\n");
             assert_eq!(plan.matches("Index Cond: (xid").count(), 2, "{plan}");
