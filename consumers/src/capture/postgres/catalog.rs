@@ -33,8 +33,8 @@ struct Bound {
     /// Changes whenever the table, a trigger or the function does, even when it is changed back: there were moments
     /// without. `None` while there is no such table.
     mark: Option<String>,
-    /// Whether its sad state is in the log already.
-    is_lamented: bool,
+    /// What is in the log already of its sad state.
+    lament: Option<String>,
 }
 
 /// What the catalog says about a table and its triggers.
@@ -92,7 +92,7 @@ impl Watch {
             }
             None => names.insert(place.name.clone(), table.name.clone()),
         };
-        self.bound.push(Bound { table, place, mark: None, is_lamented: false });
+        self.bound.push(Bound { table, place, mark: None, lament: None });
         Ok(())
     }
 
@@ -129,7 +129,7 @@ impl Watch {
         for (bound, state) in self.bound.iter_mut().zip(after) {
             if bound.mark != state.mark && state.triggers == Triggers::Right {
                 mended.push(bound.table.name.clone());
-                bound.is_lamented = false;
+                bound.lament = None;
             }
             // One that could not be mended is looked at again, since its triggers are not right.
             bound.mark = state.mark;
@@ -153,19 +153,20 @@ impl Bound {
         self.mark == state.mark && (state.mark.is_none() || state.triggers == Triggers::Right)
     }
 
-    /// Puts back the triggers of a table, if it can have any. Only a lock that is not to be had is an error: the others
-    /// do not go away by themselves, and must not keep the relay from its work.
+    /// Puts back the triggers of a table, if it can have any and nobody has it locked: neither must keep the relay from
+    /// its work for the other tables. That is no error, since the next call tries again.
     async fn mend(&mut self, server: &Server, connection: &mut PgConnection) -> Result<(), CaptureError> {
         let work = async {
             tables::check(connection, &self.table, &self.place).await?;
             install::triggers(server, connection, &self.table, &self.place).await
         };
         match bounded(work).await {
-            Err(error @ CaptureError::Unsupported { .. }) => {
-                if !self.is_lamented {
-                    tracing::error!(%error, "changes of a bound table are not captured");
+            Err(error @ (CaptureError::Unsupported { .. } | CaptureError::Locked { .. })) => {
+                let lament = error.to_string();
+                if self.lament.as_ref() != Some(&lament) {
+                    tracing::error!(error = lament, "changes of a bound table are not captured");
                 }
-                self.is_lamented = true;
+                self.lament = Some(lament);
                 Ok(())
             }
             outcome => outcome,

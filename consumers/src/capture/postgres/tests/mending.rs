@@ -1,6 +1,5 @@
 //! What becomes of triggers that someone takes away.
 
-use crate::capture::CaptureError;
 use crate::capture::outbox::{Cursor, Outbox};
 use crate::capture::postgres::PostgresOutbox;
 use crate::capture::postgres::testing::{World, drain, drain_brief, run, table_of};
@@ -77,8 +76,8 @@ async fn a_table_that_is_gone_or_held_does_not_stop_the_others() {
     let mut writer = world.session().await;
     run(&mut writer, "BEGIN; INSERT INTO busy VALUES (1)").await;
     assert_eq!(outbox.mend().await.unwrap(), ["t"]);
-    let error = outbox.mend().await.unwrap_err();
-    assert!(matches!(&error, CaptureError::Locked { table } if table == "busy"), "{error}");
+    // Who held it up with an error would never come to a read.
+    assert_eq!(outbox.mend().await.unwrap(), none);
     // It goes on reading all the while.
     world.run("INSERT INTO t VALUES (1, 1)").await;
     assert_eq!(drain_brief(&mut outbox).await, "+1");
