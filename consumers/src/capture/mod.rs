@@ -8,7 +8,7 @@
 //! | the layer | who relays |
 //! |---|---|
 //! | ends with the process ([`InMemoryLayer`](crate::InMemoryLayer)) | each process for itself, from its start on |
-//! | connects processes (Redis) | one of them at a time; when it dies, another one goes on where it was within two seconds |
+//! | connects processes (Redis) | one of them at a time; when it dies, another one goes on where it was within two seconds, or some more when its machine is gone |
 //!
 //! At least once: after a crash the last changes may be told again, with the same keys. Changes that no relay takes
 //! away, because none runs, are kept up to a million; then the oldest are dropped, and followers begin anew.

@@ -14,7 +14,7 @@ const ANSWER_WITHIN: Duration = Duration::from_secs(10);
 const INSTALL_WITHIN: Duration = Duration::from_secs(30);
 
 /// What holds for every connection of ours, whatever the pool's or the server's settings are.
-const SETTINGS: [(&str, &str); 13] = [
+const SETTINGS: [(&str, &str); 14] = [
     ("lock_timeout", "1s"),
     ("statement_timeout", "5s"),
     ("idle_in_transaction_session_timeout", "10s"),
@@ -22,6 +22,8 @@ const SETTINGS: [(&str, &str); 13] = [
     ("tcp_keepalives_idle", "2"),
     ("tcp_keepalives_interval", "1"),
     ("tcp_keepalives_count", "3"),
+    // Nobody asks whether it is alive while something that was sent to it is not acknowledged, for a quarter of an hour.
+    ("tcp_user_timeout", "5s"),
     ("default_transaction_isolation", "read committed"),
     ("default_transaction_read_only", "off"),
     // When a crash forgets our last commits, changes are told twice, as after every crash. What a cursor has seen is

@@ -19,7 +19,8 @@ use super::outbox::{Outbox, Recorded};
 use super::stats::{Counters, Relaying, count};
 use crate::binding::Publisher;
 
-/// How long a process waits until it asks again whether it may relay: failover takes no longer than two seconds.
+/// How long a process waits until it asks again whether it may relay: failover takes no longer than two seconds, and
+/// when a machine is gone some seconds more, which the database needs to notice it.
 const TURN: Duration = Duration::from_millis(500);
 
 /// How often the cursor is written down and the triggers are looked at.

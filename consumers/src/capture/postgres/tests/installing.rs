@@ -154,6 +154,7 @@ async fn relays_have_connections_of_their_own_on_which_nothing_waits_for_ever() 
     for (setting, expected) in [
         ("lock_timeout", "1s"),
         ("statement_timeout", "5s"),
+        ("tcp_user_timeout", "5000"),
         ("default_transaction_isolation", "read committed"),
         ("search_path", "public, pg_temp"),
     ] {
