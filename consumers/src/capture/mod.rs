@@ -83,8 +83,8 @@ impl Capture {
         let cursor = self.layer.shared_as().map_or(Cursor::Own, Cursor::Shared);
         let outbox = outbox::open(&self.db, tables, cursor).await?;
         let (counters, stop) = (Arc::<Counters>::default(), CancellationToken::new());
-        let relay = Relay::new(outbox, self.layer, self.bindings, Arc::clone(&counters));
-        let task = tokio::sync::Mutex::new(Some(tokio::spawn(relay.run(stop.clone()))));
+        let relay = Relay::new(outbox, self.layer, self.bindings, Arc::clone(&counters), stop.clone());
+        let task = tokio::sync::Mutex::new(Some(tokio::spawn(relay.run())));
         Ok(Capturing { task, stop, counters })
     }
 }

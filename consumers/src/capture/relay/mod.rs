@@ -6,6 +6,8 @@ mod telling;
 mod tests;
 
 use std::collections::HashMap;
+use std::convert::Infallible;
+use std::mem;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -38,7 +40,8 @@ const RISK: Duration = Duration::from_millis(200);
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
-/// How long the end may take.
+/// How long the end may take: first of the change that is being told, then of writing down where the relay is.
+const LAST_CHANGE: Duration = Duration::from_secs(2);
 const LAST_TIDYING: Duration = Duration::from_secs(2);
 
 pub(super) struct Relay {
@@ -47,8 +50,11 @@ pub(super) struct Relay {
     /// By table.
     bindings: HashMap<String, Vec<Arc<dyn Publisher>>>,
     counters: Arc<Counters>,
+    stop: CancellationToken,
     /// The revision of the last change, in microseconds since 1970.
     revision: i64,
+    /// How many changes of the batch at hand were told.
+    at: usize,
     /// When the outbox was last tidied, and how many changes were told since.
     tidied: Instant,
     told: usize,
@@ -64,6 +70,9 @@ enum Trouble {
     /// The layer is closed for good.
     #[error("the channel layer is closed")]
     Closed,
+    /// Nothing is wrong.
+    #[error("the relay was told to stop")]
+    Stopped,
 }
 
 impl Relay {
@@ -72,6 +81,7 @@ impl Relay {
         layer: Arc<dyn ChannelLayer>,
         bindings: Vec<Arc<dyn Publisher>>,
         counters: Arc<Counters>,
+        stop: CancellationToken,
     ) -> Self {
         let mut by_table = HashMap::<_, Vec<_>>::new();
         for binding in bindings {
@@ -79,23 +89,39 @@ impl Relay {
         }
         let bindings = by_table;
         let now = Instant::now();
-        Self { outbox, layer, bindings, counters, revision: 0, tidied: now, told: 0, mended: now }
+        Self {
+            outbox,
+            layer,
+            bindings,
+            counters,
+            stop,
+            revision: 0,
+            at: 0,
+            tidied: now,
+            told: 0,
+            mended: now,
+        }
     }
 
     /// Relays until it is stopped, or the layer is closed.
-    pub(super) async fn run(mut self, stop: CancellationToken) {
-        let stopped = stop.clone();
+    pub(super) async fn run(mut self) {
+        let stop = self.stop.clone();
         let mut pause = FIRST_PAUSE;
         loop {
-            match stopped.run_until_cancelled(self.relay(&mut pause)).await {
-                Some(Err(Trouble::Capture(cause))) => {
+            let ended = tokio::select! {
+                ended = self.relay(&mut pause) => ended,
+                () = overdue(&stop) => Err(Trouble::Stopped),
+            };
+            self.note();
+            match ended {
+                Err(Trouble::Capture(cause)) => {
                     count(&self.counters.failures);
                     tracing::warn!(%cause, "relaying changes failed: trying again for ever");
                 }
-                Some(Err(Trouble::Closed)) | None => break,
-                Some(Ok(never)) => match never {},
+                Err(Trouble::Closed | Trouble::Stopped) => break,
+                Ok(never) => match never {},
             }
-            if stopped.run_until_cancelled(sleep(pause)).await.is_none() {
+            if unless(&stop, sleep(pause)).await.is_err() {
                 break;
             }
             pause = (pause * 2).min(LONGEST_PAUSE);
@@ -108,9 +134,9 @@ impl Relay {
     }
 
     /// Relays as long as all goes well.
-    async fn relay(&mut self, pause: &mut Duration) -> Result<std::convert::Infallible, Trouble> {
+    async fn relay(&mut self, pause: &mut Duration) -> Result<Infallible, Trouble> {
         while !self.outbox.take_turn().await? {
-            sleep(TURN).await;
+            unless(&self.stop, sleep(TURN)).await?;
         }
         let _relaying = Relaying::begin(&self.counters);
         tracing::debug!("this process relays changes");
@@ -119,31 +145,41 @@ impl Relay {
             let batch = self.outbox.read().await?;
             *pause = FIRST_PAUSE;
             let told = self.tell_in_time(&batch.changes).await?;
+            if self.stop.is_cancelled() {
+                return Err(Trouble::Stopped);
+            }
             let is_behind = told < batch.changes.len();
             if self.is_untidy(is_behind) {
                 self.keep_house().await?;
             }
             if !batch.has_more && !is_behind {
-                self.outbox.wait().await;
+                unless(&self.stop, self.outbox.wait()).await?;
             }
         }
     }
 
-    /// Tells changes from the first on, but for so long only that what was told can be written down; how many.
+    /// Tells changes from the first on, but for so long only that what was told can be written down, and none after a
+    /// stop; how many.
     async fn tell_in_time(&mut self, changes: &[Recorded]) -> Result<usize, Trouble> {
         let began = Instant::now();
-        let mut told = 0;
-        while let Some(change) = changes.get(told)
-            && (told == 0 || began.elapsed() < RISK)
+        while let Some(change) = changes.get(self.at)
+            && (self.at == 0 || began.elapsed() < RISK)
+            && !self.stop.is_cancelled()
         {
             self.tell(change).await?;
-            told += 1;
+            self.at += 1;
         }
+        Ok(self.note())
+    }
+
+    /// Notes how much of the batch was told, whatever has ended it.
+    fn note(&mut self) -> usize {
+        let told = mem::take(&mut self.at);
         if told > 0 {
             self.outbox.advance(told);
             self.told += told;
         }
-        Ok(told)
+        told
     }
 
     fn is_untidy(&self, is_behind: bool) -> bool {
@@ -172,4 +208,15 @@ impl Relay {
         }
         Ok(())
     }
+}
+
+/// Waits, unless the relay is to stop.
+async fn unless(stop: &CancellationToken, wait: impl Future<Output = ()>) -> Result<(), Trouble> {
+    stop.run_until_cancelled(wait).await.ok_or(Trouble::Stopped)
+}
+
+/// Waits until a change that was being told when the relay was to stop is no longer waited for.
+async fn overdue(stop: &CancellationToken) {
+    stop.cancelled().await;
+    sleep(LAST_CHANGE).await;
 }

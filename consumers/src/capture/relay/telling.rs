@@ -9,7 +9,7 @@ use tokio::time::sleep;
 
 use super::super::outbox::{Kind, Recorded};
 use super::super::stats::count;
-use super::{FIRST_PAUSE, LONGEST_PAUSE, Relay, Trouble};
+use super::{FIRST_PAUSE, LONGEST_PAUSE, Relay, Trouble, unless};
 use crate::Error;
 use crate::binding::{Publication, Publisher};
 
@@ -94,7 +94,7 @@ impl Relay {
                 Err(cause) => {
                     count(&self.counters.failures);
                     tracing::warn!(%cause, %group, "a change could not be told: trying again for ever");
-                    sleep(pause).await;
+                    unless(&self.stop, sleep(pause)).await?;
                     pause = (pause * 2).min(LONGEST_PAUSE);
                 }
             }

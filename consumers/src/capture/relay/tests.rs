@@ -1,9 +1,10 @@
 //! A relay over an outbox that follows a script.
 
 use std::collections::VecDeque;
+use std::sync::atomic::AtomicBool;
 
 use async_trait::async_trait;
-use channel_layer::{Delivery, GroupName, InMemoryLayer, LayerError, Message};
+use channel_layer::{ChannelName, Delivery, GroupName, InMemoryLayer, LayerError, Losses, Mailbox, Message};
 use parking_lot::Mutex;
 
 use super::*;
@@ -54,7 +55,7 @@ impl Outbox for Script {
     }
 
     async fn mend(&mut self) -> Result<Vec<String>, CaptureError> {
-        Ok(std::mem::take(&mut self.0.lock().mended))
+        Ok(mem::take(&mut self.0.lock().mended))
     }
 
     async fn wait(&mut self) {
@@ -87,6 +88,65 @@ impl Publisher for Names {
     }
 }
 
+/// A layer that may be away.
+#[derive(Debug, Clone, Default)]
+struct Unreliable {
+    layer: InMemoryLayer,
+    is_away: Arc<AtomicBool>,
+}
+
+impl Unreliable {
+    fn set_away(&self, is_away: bool) {
+        self.is_away.store(is_away, Ordering::Relaxed);
+    }
+}
+
+#[async_trait]
+impl ChannelLayer for Unreliable {
+    async fn new_channel(&self, prefix: &str) -> Result<Mailbox, LayerError> {
+        self.layer.new_channel(prefix).await
+    }
+
+    async fn send(&self, channel: &ChannelName, message: Message) -> Result<(), LayerError> {
+        self.layer.send(channel, message).await
+    }
+
+    async fn receive(&self, channel: &ChannelName) -> Result<Message, LayerError> {
+        self.layer.receive(channel).await
+    }
+
+    async fn group_add(&self, group: &GroupName, channel: &ChannelName) -> Result<(), LayerError> {
+        self.layer.group_add(group, channel).await
+    }
+
+    async fn group_discard(&self, group: &GroupName, channel: &ChannelName) -> Result<(), LayerError> {
+        self.layer.group_discard(group, channel).await
+    }
+
+    async fn group_send(&self, group: &GroupName, message: Message) -> Result<(), LayerError> {
+        if self.is_away.load(Ordering::Relaxed) {
+            return Err(LayerError::Unavailable("a test".to_owned()));
+        }
+        self.layer.group_send(group, message).await
+    }
+
+    async fn flush(&self) -> Result<(), LayerError> {
+        self.layer.flush().await
+    }
+
+    async fn close(&self) -> Result<(), LayerError> {
+        self.layer.close().await
+    }
+
+    fn group_expiry(&self) -> Duration {
+        self.layer.group_expiry()
+    }
+
+    fn losses(&self) -> Losses {
+        self.layer.losses()
+    }
+}
+
 fn group() -> GroupName {
     GroupName::new("names").unwrap()
 }
@@ -107,8 +167,8 @@ fn named(name: &str) -> Recorded {
 /// A relay over a script, and what the group hears.
 async fn relay(
     script: &Script,
-    layer: &InMemoryLayer,
-) -> (channel_layer::Mailbox, Arc<Counters>, CancellationToken) {
+    layer: &(impl ChannelLayer + Clone),
+) -> (Mailbox, Arc<Counters>, CancellationToken) {
     let mailbox = layer.new_channel("test").await.unwrap();
     layer.group_add(&group(), mailbox.name()).await.unwrap();
     let (counters, stop) = (Arc::<Counters>::default(), CancellationToken::new());
@@ -117,12 +177,13 @@ async fn relay(
         Arc::new(layer.clone()),
         vec![Arc::new(Names(script.clone()))],
         counters.clone(),
+        stop.clone(),
     );
-    tokio::spawn(relay.run(stop.clone()));
+    tokio::spawn(relay.run());
     (mailbox, counters, stop)
 }
 
-async fn hear(mailbox: &mut channel_layer::Mailbox) -> String {
+async fn hear(mailbox: &mut Mailbox) -> String {
     match timeout(Duration::from_secs(60), mailbox.recv()).await.unwrap() {
         Delivery::Message(message) => message.kind().to_owned(),
         Delivery::Missed(missed) => panic!("{missed}"),
@@ -208,4 +269,40 @@ async fn a_binding_that_panics_ends_no_relay() {
         assert_eq!(hear(&mut mailbox).await, expected);
     }
     assert!(counters.read().is_relaying);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stop_in_the_middle_of_a_batch_notes_what_was_told() {
+    let script = Script::default();
+    script.0.lock().reads.push_back(Ok((0..100).map(|_| named("one")).collect()));
+    script.0.lock().delay = Duration::from_millis(10);
+    let (mut mailbox, _counters, stop) = relay(&script, &InMemoryLayer::default()).await;
+    for _ in 0..5 {
+        assert_eq!(hear(&mut mailbox).await, "one");
+    }
+    stop.cancel();
+    sleep(Duration::from_secs(5)).await;
+    assert!(mailbox.try_recv().is_some(), "what had begun is told");
+    assert_eq!(mailbox.try_recv(), None);
+    assert_eq!(script.0.lock().done, ["advance", "tidy"]);
+    assert_eq!(script.0.lock().unpublished.len(), 94);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stop_waits_neither_for_a_layer_that_is_away_nor_long_for_a_binding() {
+    for (is_away, delay, within) in [(true, 10, 10), (false, 3_600_000, 2_010)] {
+        let (script, layer) = (Script::default(), Unreliable::default());
+        script.0.lock().reads.push_back(Ok((0..3).map(|_| named("one")).collect()));
+        script.0.lock().delay = Duration::from_millis(10);
+        let (mut mailbox, _counters, stop) = relay(&script, &layer).await;
+        hear(&mut mailbox).await;
+        script.0.lock().delay = Duration::from_millis(delay);
+        hear(&mut mailbox).await;
+        layer.set_away(is_away);
+        sleep(Duration::from_secs(5)).await;
+        stop.cancel();
+        sleep(Duration::from_millis(within)).await;
+        assert!(script.0.lock().done.ends_with(&["advance", "tidy"]), "{:?}", script.0.lock().done);
+        assert_eq!(script.0.lock().unpublished.len(), 1);
+    }
 }
