@@ -61,8 +61,8 @@ pub(crate) struct Depth {
 #[async_trait]
 pub(crate) trait Outbox: Send {
     /// Tries to become the one relay of a cursor that several processes share; `true` once it is. A cursor of this
-    /// process alone is always ours. Losing the connection loses the turn: reads then fail until this is called
-    /// again.
+    /// process alone is always ours. Losing the connection loses the turn: reads and tidying then fail until this is
+    /// called again.
     async fn take_turn(&mut self) -> Result<bool, CaptureError>;
 
     /// What was committed since the last [`advance`](Self::advance), at most [`BATCH`] changes of it.

@@ -58,8 +58,9 @@ pub(super) struct Relay {
     /// When the outbox was last tidied, and how many changes were told since.
     tidied: Instant,
     told: usize,
-    /// When the triggers were last looked at.
+    /// When the triggers were last looked at, and the tables whose followers have yet to hear that theirs had gone.
     mended: Instant,
+    resets: Vec<String>,
 }
 
 /// Why the relay had to stop for a moment.
@@ -100,6 +101,7 @@ impl Relay {
             tidied: now,
             told: 0,
             mended: now,
+            resets: Vec::new(),
         }
     }
 
@@ -190,8 +192,7 @@ impl Relay {
     }
 
     async fn keep_house(&mut self) -> Result<(), Trouble> {
-        let depth = self.outbox.tidy().await?;
-        self.counters.waiting.store(depth.rows, Ordering::Relaxed);
+        self.tidy().await?;
         (self.tidied, self.told) = (Instant::now(), 0);
         if self.mended.elapsed() >= HOUSEKEEPING {
             self.mended = Instant::now();
@@ -200,11 +201,23 @@ impl Relay {
         Ok(())
     }
 
+    /// Writes down where it is, which only who has the turn can do.
+    async fn tidy(&mut self) -> Result<(), Trouble> {
+        let depth = self.outbox.tidy().await?;
+        self.counters.waiting.store(depth.rows, Ordering::Relaxed);
+        Ok(())
+    }
+
     /// Puts triggers back that have gone, and lets followers of their tables begin anew.
     async fn mend(&mut self) -> Result<(), Trouble> {
         for table in self.outbox.mend().await? {
             tracing::warn!(table, "the triggers of a bound table had gone and were put back");
+            self.resets.push(table);
+        }
+        // The outbox names each once, so it is told even when the turn ends in between.
+        while let Some(table) = self.resets.last().cloned() {
             self.reset(&table).await?;
+            self.resets.pop();
         }
         Ok(())
     }

@@ -83,7 +83,8 @@ impl Relay {
         Ok(())
     }
 
-    /// Sends one message, however long the layer is away; the inner error is of a message that no layer takes.
+    /// Sends one message, however long the layer is away, as long as the turn is ours; the inner error is of a message
+    /// that no layer takes.
     async fn send(&mut self, group: &GroupName, message: Message) -> Result<Result<(), LayerError>, Trouble> {
         let mut pause = FIRST_PAUSE;
         loop {
@@ -95,6 +96,8 @@ impl Relay {
                     count(&self.counters.failures);
                     tracing::warn!(%cause, %group, "a change could not be told: trying again for ever");
                     unless(&self.stop, sleep(pause)).await?;
+                    // Another process may have the turn by now, and have told what came after this.
+                    self.tidy().await?;
                     pause = (pause * 2).min(LONGEST_PAUSE);
                 }
             }

@@ -25,6 +25,8 @@ struct Steps {
     /// What passes before a change is told.
     delay: Duration,
     mended: Vec<String>,
+    /// Another process has the turn, and has told what this one has not.
+    is_lost: bool,
     /// What was read, advanced, and written down.
     done: Vec<&'static str>,
 }
@@ -50,7 +52,12 @@ impl Outbox for Script {
     }
 
     async fn tidy(&mut self) -> Result<Depth, CaptureError> {
-        self.0.lock().done.push("tidy");
+        let mut steps = self.0.lock();
+        if mem::take(&mut steps.is_lost) {
+            steps.unpublished.clear();
+            return Err(CaptureError::TurnLost);
+        }
+        steps.done.push("tidy");
         Ok(Depth { rows: 7 })
     }
 
@@ -269,6 +276,39 @@ async fn a_binding_that_panics_ends_no_relay() {
         assert_eq!(hear(&mut mailbox).await, expected);
     }
     assert!(counters.read().is_relaying);
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_lost_the_turn_while_the_layer_was_away_tells_nothing_more() {
+    let (script, layer) = (Script::default(), Unreliable::default());
+    {
+        let mut steps = script.0.lock();
+        steps.turns.extend([Ok(true), Ok(false), Ok(true)]);
+        steps.reads.extend([Ok(vec![named("old"), named("older")]), Ok(vec![named("new")])]);
+    }
+    layer.set_away(true);
+    let (mut mailbox, counters, _stop) = relay(&script, &layer).await;
+    sleep(Duration::from_secs(5)).await;
+    assert!(counters.read().is_relaying, "it tries for as long as it has the turn");
+    script.0.lock().is_lost = true;
+    sleep(Duration::from_secs(1)).await;
+    layer.set_away(false);
+    assert_eq!(hear(&mut mailbox).await, "new");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_reset_that_could_not_be_told_in_one_turn_is_told_in_the_next() {
+    let (script, layer) = (Script::default(), Unreliable::default());
+    script.0.lock().mended.push("names".to_owned());
+    layer.set_away(true);
+    let (mut mailbox, ..) = relay(&script, &layer).await;
+    sleep(Duration::from_secs(5)).await;
+    script.0.lock().is_lost = true;
+    layer.set_away(false);
+    script.0.lock().reads.push_back(Ok(vec![named("one")]));
+    for expected in ["reset", "one"] {
+        assert_eq!(hear(&mut mailbox).await, expected);
+    }
 }
 
 #[tokio::test(start_paused = true)]
