@@ -33,6 +33,9 @@ pub(super) struct Prepared {
 /// Makes a server ready; `programs` is where ours were built.
 pub(super) fn prepare(root: &Path, programs: &Path, peer: &Peer) -> Result<Prepared, Failure> {
     let source = peer.source;
+    if peer.layer.is_some() {
+        tools::ensure(&[tools::REDIS])?;
+    }
     let folder = match source.folder() {
         None => programs.to_owned(),
         Some(name) => {
