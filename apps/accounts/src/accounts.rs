@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use async_trait::async_trait;
 use axum::http::HeaderMap;
-use routing::{Authenticator, Credential, IdentifyError, Identity};
+use routing::{Authenticator, Credential, IdentifyError, Identity, User as _};
 
 use crate::basic::{self, Credentials, Verified};
 use crate::pages::Pages;
@@ -43,7 +43,8 @@ pub(crate) struct Inner {
 
 /// What came of an attempt to prove who one is.
 pub(crate) enum Attempt {
-    Proven(Arc<User>),
+    /// The user, and the hash that the password fitted.
+    Proven(Stored),
     Wrong,
     /// Too many attempts; the next may come after so many seconds.
     Throttled(u64),
@@ -70,15 +71,16 @@ impl Accounts {
         username: &str,
         password: &str,
     ) -> Result<Option<Arc<User>>, AccountError> {
-        let stored = user::find(&self.inner.db, username).await?;
         let turn = self.inner.passwords.turn().await?;
-        verify(&turn, stored, password).await
+        let stored = user::find(&self.inner.db, username).await?;
+        Ok(verify(&turn, stored, password).await?.map(|proven| proven.user))
     }
 
     /// Checks what a login form sent.
     pub(crate) async fn attempt(&self, username: &str, password: &str) -> Result<Attempt, AccountError> {
-        let stored = user::find(&self.inner.db, username).await?;
         let turn = self.inner.passwords.turn().await?;
+        // Not before the turn: the password may change while one waits for it.
+        let stored = user::find(&self.inner.db, username).await?;
         self.attempt_in_turn(&turn, stored, username, password).await
     }
 
@@ -95,9 +97,9 @@ impl Accounts {
         {
             return Ok(Attempt::Throttled(seconds));
         }
-        let Some(user) = verify(turn, stored, password).await? else { return Ok(Attempt::Wrong) };
+        let Some(proven) = verify(turn, stored, password).await? else { return Ok(Attempt::Wrong) };
         self.inner.throttle.forgive(username);
-        Ok(Attempt::Proven(user))
+        Ok(Attempt::Proven(proven))
     }
 
     /// Checks what a script sent. A request whose password was verified within the last minute costs one query.
@@ -111,12 +113,11 @@ impl Accounts {
         stored: Option<Stored>,
         given: &Credentials,
     ) -> Result<Attempt, AccountError> {
-        let active = stored.as_ref().filter(|stored| routing::User::is_active(&*stored.user));
-        let proof =
-            active.map(|stored| (self.inner.verified.proof(given, &stored.hash), stored.user.clone()));
+        let active = stored.clone().filter(|stored| stored.user.is_active());
+        let proof = active.map(|stored| (self.inner.verified.proof(given, &stored.hash), stored));
         let remembered = || {
-            let (proof, user) = proof.as_ref()?;
-            self.inner.verified.contains(proof, Instant::now()).then(|| Attempt::Proven(user.clone()))
+            let (proof, stored) = proof.as_ref()?;
+            self.inner.verified.contains(proof, Instant::now()).then(|| Attempt::Proven(stored.clone()))
         };
         if let Some(proven) = remembered() {
             return Ok(proven);
@@ -135,8 +136,8 @@ impl Accounts {
 
     async fn by_header(&self, given: &Credentials) -> Result<Identity, IdentifyError> {
         match self.attempt_basic(given).await.map_err(unavailable)? {
-            Attempt::Proven(user) => {
-                Ok(Identity { user: Some(user), session: None, credential: Credential::Header })
+            Attempt::Proven(proven) => {
+                Ok(Identity { user: Some(proven.user), session: None, credential: Credential::Header })
             }
             Attempt::Wrong => Err(IdentifyError::Refused { realm: REALM }),
             Attempt::Throttled(seconds) => Err(IdentifyError::Throttled { seconds }),
@@ -170,14 +171,9 @@ impl Authenticator for Accounts {
 }
 
 /// The user, if the password is right and the user is active. It takes the same time for whoever it is.
-async fn verify(
-    turn: &Turn,
-    stored: Option<Stored>,
-    password: &str,
-) -> Result<Option<Arc<User>>, AccountError> {
+async fn verify(turn: &Turn, stored: Option<Stored>, password: &str) -> Result<Option<Stored>, AccountError> {
     let is_right = turn.verify(password, stored.as_ref().map(|stored| stored.hash.as_str())).await?;
-    let user = stored.filter(|_| is_right).map(|stored| stored.user);
-    Ok(user.filter(|user| routing::User::is_active(&**user)))
+    Ok(stored.filter(|stored| is_right && stored.user.is_active()))
 }
 
 fn unavailable(error: AccountError) -> IdentifyError {
@@ -188,7 +184,7 @@ fn unavailable(error: AccountError) -> IdentifyError {
 mod tests {
     use super::*;
     use crate::testing::TestDatabase;
-    use crate::{MIGRATIONS, NewUser, migrate};
+    use crate::{MIGRATIONS, NewUser, migrate, query};
 
     /// Accounts with the user `ana`, whose password is `pw`, and their database.
     async fn with_ana() -> (Accounts, TestDatabase) {
@@ -230,5 +226,34 @@ mod tests {
         // The first looks, finds nothing and waits for its turn; only then the other has verified.
         let (attempt, ()) = tokio::join!(biased; accounts.attempt_basic_for(Some(stored), &given), another);
         assert!(matches!(attempt, Ok(Attempt::Proven(_))));
+    }
+
+    #[tokio::test]
+    async fn a_login_under_way_opens_nothing_once_its_password_is_old() {
+        let (accounts, _database) = with_ana().await;
+        let db = &accounts.inner.db;
+        let Ok(Attempt::Proven(proven)) = accounts.attempt("ana", "pw").await else { panic!("it is right") };
+        accounts.set_password("ana", "another").await.unwrap();
+        assert_eq!(session::open(db, &proven, None).await.unwrap(), None);
+
+        let Ok(Attempt::Proven(proven)) = accounts.attempt("ana", "another").await else {
+            panic!("so is it")
+        };
+        query("UPDATE accounts_user SET is_active = FALSE").execute(db).await.unwrap();
+        assert_eq!(session::open(db, &proven, None).await.unwrap(), None);
+        assert!(query("SELECT * FROM accounts_session").fetch_optional(db).await.unwrap().is_none());
+    }
+
+    #[tokio::test]
+    async fn who_waits_for_a_turn_is_measured_by_the_password_of_then() {
+        let (accounts, _database) = with_ana().await;
+        let inner = &accounts.inner;
+        let others = (inner.passwords.turn().await.unwrap(), inner.passwords.turn().await.unwrap());
+        let another = async {
+            query("UPDATE accounts_user SET password = 'another'").execute(&inner.db).await.unwrap();
+            drop(others);
+        };
+        let (attempt, ()) = tokio::join!(biased; accounts.attempt("ana", "pw"), another);
+        assert!(matches!(attempt, Ok(Attempt::Wrong)));
     }
 }

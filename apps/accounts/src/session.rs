@@ -6,10 +6,11 @@ use std::sync::Arc;
 use axum::http::{HeaderMap, HeaderValue, header};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use routing::User as _;
 use sha2::{Digest, Sha256};
 
 use crate::time::unix_seconds;
-use crate::user::User;
+use crate::user::{Stored, User};
 use crate::{AccountError, Db, query};
 
 /// The cookie's name, as in Django.
@@ -68,23 +69,32 @@ async fn prolong(db: &Db, key: &str, now: i64) {
 }
 
 /// Opens a session with a fresh key, so that nobody can have known it before, in place of the one that the browser
-/// had; returns the key for the cookie. What has expired goes, too.
-pub(crate) async fn open(db: &Db, user_id: i64, old: Option<&str>) -> Result<String, AccountError> {
+/// had; returns the key for the cookie. What has expired goes, too. Nothing is opened for a user who has another
+/// password by now than the one that was proven, or is not active any more.
+pub(crate) async fn open(
+    db: &Db,
+    proven: &Stored,
+    old: Option<&str>,
+) -> Result<Option<String>, AccountError> {
     let mut random = [0; 32];
     getrandom::fill(&mut random)?;
     let key = URL_SAFE_NO_PAD.encode(random);
     let now = unix_seconds();
     let mut tx = db.begin_write().await?;
-    // The user's row is locked first by everyone who writes sessions, so that no two wait for each other.
-    let update = "UPDATE accounts_user SET last_login = $1 WHERE id = $2";
-    query(update).bind(now).bind(user_id).execute(&mut tx).await?;
+    // The user's row is locked first by everyone who writes sessions, so that no two wait for each other. A new
+    // password that comes later finds the session and ends it.
+    let update = "UPDATE accounts_user SET last_login = $1 WHERE id = $2 AND password = $3 AND is_active";
+    let update = query(update).bind(now).bind(proven.user.id()).bind(proven.hash.as_str());
+    if update.execute(&mut tx).await? == 0 {
+        return Ok(None);
+    }
     let delete = "DELETE FROM accounts_session WHERE expires <= $1 OR key = $2";
     query(delete).bind(now).bind(old).execute(&mut tx).await?;
     let insert = "INSERT INTO accounts_session (key, user_id, created, expires) VALUES ($1, $2, $3, $4)";
-    let insert = query(insert).bind(hash(&key)).bind(user_id).bind(now).bind(now + LIFETIME);
+    let insert = query(insert).bind(hash(&key)).bind(proven.user.id()).bind(now).bind(now + LIFETIME);
     insert.execute(&mut tx).await?;
     tx.commit().await?;
-    Ok(key)
+    Ok(Some(key))
 }
 
 /// Ends a session; nothing happens when there is none.

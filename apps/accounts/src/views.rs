@@ -5,7 +5,6 @@ use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::{get, post};
 use axum::{Form, Json, Router};
-use routing::User;
 use rust_embed::RustEmbed;
 use serde::Deserialize;
 use serde_json::json;
@@ -68,12 +67,10 @@ async fn log_in(State(accounts): State<Accounts>, headers: HeaderMap, Form(form)
         accounts.inner.pages.render("login.html", context)
     };
     let opened = match accounts.attempt(&form.username, &form.password).await {
-        Ok(Attempt::Proven(user)) => {
-            session::open(&accounts.inner.db, user.id(), session::presented(&headers).as_deref()).await
+        Ok(Attempt::Proven(proven)) => {
+            session::open(&accounts.inner.db, &proven, session::presented(&headers).as_deref()).await
         }
-        Ok(Attempt::Wrong) => {
-            return (StatusCode::FORBIDDEN, again("Username and password do not match.")).into_response();
-        }
+        Ok(Attempt::Wrong) => Ok(None),
         Ok(Attempt::Throttled(seconds)) => {
             let page = again("Too many failed attempts for this username. Try again in a few minutes.");
             let wait = [(header::RETRY_AFTER, seconds.to_string())];
@@ -82,7 +79,8 @@ async fn log_in(State(accounts): State<Accounts>, headers: HeaderMap, Form(form)
         Err(error) => Err(error),
     };
     match opened {
-        Ok(key) => (set_cookie(&accounts, Some(&key)), Redirect::to(local(&form.next))).into_response(),
+        Ok(Some(key)) => (set_cookie(&accounts, Some(&key)), Redirect::to(local(&form.next))).into_response(),
+        Ok(None) => (StatusCode::FORBIDDEN, again("Username and password do not match.")).into_response(),
         Err(error) => unavailable(&accounts, &error),
     }
 }
