@@ -34,13 +34,14 @@ impl routing::Session for Session {
     }
 }
 
-/// The hash of the session key in a request's cookies, if there is one of the right form.
+/// The hash of the session key in a request's cookies: of the first one of the right form. Other programs on the host
+/// may put anything into the jar beside it, in any encoding, even a cookie of the same name for a longer path.
 pub(crate) fn presented(headers: &HeaderMap) -> Option<String> {
-    let cookies = headers.get_all(header::COOKIE).into_iter().filter_map(|value| value.to_str().ok());
-    let mut pairs = cookies.flat_map(|value| value.split(';')).filter_map(|pair| pair.trim().split_once('='));
-    let (_, key) = pairs.find(|(name, _)| *name == COOKIE)?;
-    let is_key = URL_SAFE_NO_PAD.decode(key).is_ok_and(|bytes| bytes.len() == 32);
-    is_key.then(|| hash(key))
+    let lines = headers.get_all(header::COOKIE).into_iter().map(HeaderValue::as_bytes);
+    let cookies = lines.flat_map(|line| line.split(|byte| *byte == b';')).map(<[u8]>::trim_ascii);
+    let mut values = cookies.filter_map(|cookie| cookie.strip_prefix(COOKIE.as_bytes())?.strip_prefix(b"="));
+    let is_key = |key: &&[u8]| URL_SAFE_NO_PAD.decode(key).is_ok_and(|bytes| bytes.len() == 32);
+    values.find(is_key).map(hash)
 }
 
 /// Finds the living session with this hash, and its user if that one is active; moves the session's end.
@@ -112,7 +113,7 @@ pub(crate) fn cookie(key: Option<&str>, secure: bool) -> HeaderValue {
     HeaderValue::try_from(cookie).expect("a key is base64url")
 }
 
-fn hash(key: &str) -> String {
+fn hash(key: impl AsRef<[u8]>) -> String {
     URL_SAFE_NO_PAD.encode(Sha256::digest(key))
 }
 
@@ -125,7 +126,7 @@ mod tests {
     fn present(cookies: &[&str]) -> Option<String> {
         let mut headers = HeaderMap::new();
         for cookie in cookies {
-            headers.append(header::COOKIE, cookie.parse().unwrap());
+            headers.append(header::COOKIE, HeaderValue::from_bytes(cookie.as_bytes()).unwrap());
         }
         presented(&headers)
     }
@@ -138,6 +139,17 @@ mod tests {
         assert_eq!(present(&[&format!("a=b; {own};c=d")]), expected);
         assert_eq!(present(&["a=b", &own]), expected);
         assert_eq!(present(&[&format!("xsessionid={KEY}")]), None);
+    }
+
+    #[test]
+    fn what_others_put_into_the_jar_does_not_hide_the_key() {
+        let own = format!("sessionid={KEY}");
+        let django = "sessionid=0123456789abcdefghijklmnopqrstuv";
+        for other in ["name=zoë", "sessionid=zoë", "sessionid", django] {
+            for cookies in [format!("{other}; {own}"), format!("{own}; {other}")] {
+                assert_eq!(present(&[&cookies]), Some(hash(KEY)), "{cookies}");
+            }
+        }
     }
 
     #[test]
