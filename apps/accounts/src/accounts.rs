@@ -11,7 +11,7 @@ use crate::basic::{self, Credentials, Verified};
 use crate::pages::Pages;
 use crate::password::{Passwords, Turn};
 use crate::throttle::Throttle;
-use crate::user::{self, Stored, User, is_username};
+use crate::user::{self, Stored, User};
 use crate::{AccountError, Db, session};
 
 /// The protected space that clients are told about.
@@ -91,10 +91,7 @@ impl Accounts {
         username: &str,
         password: &str,
     ) -> Result<Attempt, AccountError> {
-        // Names that nobody can have are not worth remembering.
-        if is_username(username)
-            && let Err(seconds) = self.inner.throttle.attempt(username, Instant::now())
-        {
+        if let Err(seconds) = self.inner.throttle.attempt(username, Instant::now()) {
             return Ok(Attempt::Throttled(seconds));
         }
         let Some(proven) = verify(turn, stored, password).await? else { return Ok(Attempt::Wrong) };

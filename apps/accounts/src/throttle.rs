@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
+use sha2::{Digest, Sha256};
 
 /// Attempts per username and window.
 const ATTEMPTS: u32 = 10;
@@ -12,11 +13,15 @@ const WINDOW: Duration = Duration::from_secs(5 * 60);
 /// Usernames that are remembered at once; beyond that the oldest windows are forgotten.
 const NAMES: usize = 10_000;
 
-/// The failed attempts of the last minutes, by username.
+/// The failed attempts of the last minutes, by username: by any, for whether somebody has a name must not show, and
+/// other programs give names that this one would not.
 #[derive(Debug, Default)]
 pub(crate) struct Throttle {
-    windows: Mutex<HashMap<String, Window>>,
+    windows: Mutex<HashMap<Key, Window>>,
 }
+
+/// A username's hash: it takes the same room however long the name is.
+type Key = [u8; 32];
 
 #[derive(Debug)]
 struct Window {
@@ -28,12 +33,13 @@ impl Throttle {
     /// Counts an attempt before it is made, so that many at once cannot slip through; or says how many seconds to
     /// wait.
     pub(crate) fn attempt(&self, username: &str, now: Instant) -> Result<(), u64> {
+        let key = key(username);
         let mut windows = self.windows.lock();
-        if windows.len() >= NAMES && !windows.contains_key(username) {
+        if windows.len() >= NAMES && !windows.contains_key(&key) {
             make_room(&mut windows, now);
         }
         let new = || Window { attempts: 0, ends: now + WINDOW };
-        let window = windows.entry(username.to_owned()).or_insert_with(new);
+        let window = windows.entry(key).or_insert_with(new);
         if window.ends <= now {
             *window = new();
         }
@@ -46,16 +52,19 @@ impl Throttle {
 
     /// Forgets the attempts of one who proved to know the password.
     pub(crate) fn forgive(&self, username: &str) {
-        self.windows.lock().remove(username);
+        self.windows.lock().remove(&key(username));
     }
 }
 
+fn key(username: &str) -> Key {
+    Sha256::digest(username).into()
+}
+
 /// Removes windows that are over or, when there are none, the one that ends first.
-fn make_room(windows: &mut HashMap<String, Window>, now: Instant) {
+fn make_room(windows: &mut HashMap<Key, Window>, now: Instant) {
     windows.retain(|_, window| window.ends > now);
     if windows.len() >= NAMES
-        && let Some(oldest) =
-            windows.iter().min_by_key(|(_, window)| window.ends).map(|(name, _)| name.clone())
+        && let Some(oldest) = windows.iter().min_by_key(|(_, window)| window.ends).map(|(key, _)| *key)
     {
         windows.remove(&oldest);
     }
@@ -94,7 +103,7 @@ mod tests {
         }
         let windows = throttle.windows.lock();
         assert_eq!(windows.len(), NAMES);
-        assert!(!windows.contains_key("4") && windows.contains_key("5"), "the oldest went first");
+        assert!(!windows.contains_key(&key("4")) && windows.contains_key(&key("5")), "the oldest went first");
     }
 
     #[test]

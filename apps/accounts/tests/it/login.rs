@@ -90,6 +90,19 @@ async fn guessing_is_throttled_whatever_the_password() {
 }
 
 #[tokio::test]
+async fn names_that_only_other_programs_give_are_throttled_alike() {
+    let site = Site::new().await;
+    site.execute("UPDATE accounts_user SET username = 'zoë'").await;
+    for name in ["zo%C3%AB", "nobody%20at%20all"] {
+        let form = format!("username={name}&password=wrong");
+        for _ in 0..10 {
+            assert_eq!(site.post(LOGIN, &[], &form).await.status, StatusCode::FORBIDDEN, "{name}");
+        }
+        assert_eq!(site.post(LOGIN, &[], &form).await.status, StatusCode::TOO_MANY_REQUESTS, "{name}");
+    }
+}
+
+#[tokio::test]
 async fn a_logout_ends_the_session_for_good() {
     let site = Site::new().await;
     let cookie = site.log_in().await;
