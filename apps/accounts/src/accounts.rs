@@ -9,7 +9,7 @@ use routing::{Authenticator, Credential, IdentifyError, Identity, User as _};
 
 use crate::basic::{self, Credentials, Verified};
 use crate::pages::Pages;
-use crate::password::{Passwords, Turn};
+use crate::password::{PATIENCE, Passwords, Turn};
 use crate::throttle::Throttle;
 use crate::user::{self, Stored, User};
 use crate::{AccountError, Db, session};
@@ -76,59 +76,45 @@ impl Accounts {
         Ok(verify(&turn, stored, password).await?.map(|proven| proven.user))
     }
 
-    /// Checks what a login form sent.
+    /// Checks a name and a password that a client sent.
     pub(crate) async fn attempt(&self, username: &str, password: &str) -> Result<Attempt, AccountError> {
         let turn = self.inner.passwords.turn().await?;
         // Not before the turn: the password may change while one waits for it.
         let stored = user::find(&self.inner.db, username).await?;
-        self.attempt_in_turn(&turn, stored, username, password).await
-    }
-
-    async fn attempt_in_turn(
-        &self,
-        turn: &Turn,
-        stored: Option<Stored>,
-        username: &str,
-        password: &str,
-    ) -> Result<Attempt, AccountError> {
         if let Err(seconds) = self.inner.throttle.attempt(username, Instant::now()) {
             return Ok(Attempt::Throttled(seconds));
         }
-        let Some(proven) = verify(turn, stored, password).await? else { return Ok(Attempt::Wrong) };
+        let Some(proven) = verify(&turn, stored, password).await? else { return Ok(Attempt::Wrong) };
         self.inner.throttle.forgive(username);
         Ok(Attempt::Proven(proven))
     }
 
     /// Checks what a script sent. A request whose password was verified within the last minute costs one query.
     async fn attempt_basic(&self, given: &Credentials) -> Result<Attempt, AccountError> {
-        let stored = user::find(&self.inner.db, &given.username).await?;
-        self.attempt_basic_for(stored, given).await
-    }
-
-    async fn attempt_basic_for(
-        &self,
-        stored: Option<Stored>,
-        given: &Credentials,
-    ) -> Result<Attempt, AccountError> {
-        let active = stored.clone().filter(|stored| stored.user.is_active());
-        let proof = active.map(|stored| (self.inner.verified.proof(given, &stored.hash), stored));
-        let remembered = || {
-            let (proof, stored) = proof.as_ref()?;
-            self.inner.verified.contains(proof, Instant::now()).then(|| Attempt::Proven(stored.clone()))
-        };
-        if let Some(proven) = remembered() {
-            return Ok(proven);
+        if let Some(stored) = self.remembered(given).await? {
+            return Ok(Attempt::Proven(stored));
         }
-        let turn = self.inner.passwords.turn().await?;
-        // Of many requests that came at once with one password, only the first has to verify it.
-        if let Some(proven) = remembered() {
-            return Ok(proven);
+        // Of many requests that came at once with one password, only the first has to verify it, and only that one
+        // takes a place among those who wait for their turn.
+        let lane = self.inner.verified.lane(given);
+        let _first = tokio::time::timeout(PATIENCE, lane.lock()).await.map_err(|_| AccountError::Busy)?;
+        if let Some(stored) = self.remembered(given).await? {
+            return Ok(Attempt::Proven(stored));
         }
-        let attempt = self.attempt_in_turn(&turn, stored, &given.username, &given.password).await?;
-        if let (Attempt::Proven(_), Some((proof, _))) = (&attempt, proof) {
-            self.inner.verified.insert(proof, Instant::now());
+        let attempt = self.attempt(&given.username, &given.password).await?;
+        if let Attempt::Proven(stored) = &attempt {
+            self.inner.verified.insert(self.inner.verified.proof(given, &stored.hash), Instant::now());
         }
         Ok(attempt)
+    }
+
+    /// The active user whom these credentials were verified for within the last minute.
+    async fn remembered(&self, given: &Credentials) -> Result<Option<Stored>, AccountError> {
+        let verified = |stored: &Stored| {
+            let proof = self.inner.verified.proof(given, &stored.hash);
+            stored.user.is_active() && self.inner.verified.contains(&proof, Instant::now())
+        };
+        Ok(user::find(&self.inner.db, &given.username).await?.filter(verified))
     }
 
     async fn by_header(&self, given: &Credentials) -> Result<Identity, IdentifyError> {
@@ -205,24 +191,32 @@ mod tests {
         assert!(matches!(accounts.attempt("ana", "pw").await, Ok(Attempt::Throttled(_))));
     }
 
-    #[tokio::test]
-    async fn who_waits_while_another_verifies_the_same_password_makes_no_attempt() {
-        let (accounts, _database) = with_ana().await;
-        let stored = user::find(&accounts.inner.db, "ana").await.unwrap().unwrap();
-        let given = Credentials { username: "ana".to_owned(), password: "pw".to_owned() };
+    fn ana() -> Credentials {
+        Credentials { username: "ana".to_owned(), password: "pw".to_owned() }
+    }
 
+    async fn is_let_in(accounts: Accounts) -> bool {
+        matches!(accounts.attempt_basic(&ana()).await, Ok(Attempt::Proven(_)))
+    }
+
+    #[tokio::test]
+    async fn of_many_with_one_password_only_the_first_waits_for_a_turn() {
+        let (accounts, _database) = with_ana().await;
         let inner = &accounts.inner;
         let others = (inner.passwords.turn().await.unwrap(), inner.passwords.turn().await.unwrap());
-        // An attempt would be refused from here on.
-        while inner.throttle.attempt("ana", Instant::now()).is_ok() {}
-        let proof = inner.verified.proof(&given, &stored.hash);
-        let another = async {
-            inner.verified.insert(proof, Instant::now());
-            drop(others);
-        };
-        // The first looks, finds nothing and waits for its turn; only then the other has verified.
-        let (attempt, ()) = tokio::join!(biased; accounts.attempt_basic_for(Some(stored), &given), another);
-        assert!(matches!(attempt, Ok(Attempt::Proven(_))));
+        // One more attempt and no other would be let through.
+        (0..9).for_each(|_| inner.throttle.attempt("ana", Instant::now()).unwrap());
+        let lane = inner.verified.lane(&ana());
+        let mut asking = tokio::task::JoinSet::new();
+        for _ in 0..100 {
+            asking.spawn(is_let_in(accounts.clone()));
+        }
+        // Beside them, this test has the lane, and so have those who keep it.
+        while Arc::strong_count(&lane) < 102 {
+            tokio::task::yield_now().await;
+        }
+        drop(others);
+        assert_eq!(asking.join_all().await, [true; 100]);
     }
 
     #[tokio::test]

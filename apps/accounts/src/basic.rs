@@ -3,6 +3,7 @@
 
 use std::collections::HashMap;
 use std::fmt;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use axum::http::{HeaderMap, header};
@@ -52,13 +53,17 @@ pub(crate) type Proof = [u8; 32];
 pub(crate) struct Verified {
     salt: [u8; 32],
     proofs: Mutex<HashMap<Proof, Instant>>,
+    lanes: Mutex<HashMap<Proof, Lane>>,
 }
+
+/// Where those who came with the same name and password stand one behind the other.
+type Lane = Arc<tokio::sync::Mutex<()>>;
 
 impl Verified {
     pub(crate) fn new() -> Result<Self, AccountError> {
         let mut salt = [0; 32];
         getrandom::fill(&mut salt)?;
-        Ok(Self { salt, proofs: Mutex::default() })
+        Ok(Self { salt, proofs: Mutex::default(), lanes: Mutex::default() })
     }
 
     /// The mark for a password and the hash that is stored *now*: a new password makes old marks meaningless.
@@ -70,6 +75,13 @@ impl Verified {
             digest.update(part);
         }
         digest.finalize().into()
+    }
+
+    /// The lane of this name and password, whether they are right or not. It is there while somebody has it.
+    pub(crate) fn lane(&self, given: &Credentials) -> Lane {
+        let mut lanes = self.lanes.lock();
+        lanes.retain(|_, lane| Arc::strong_count(lane) > 1);
+        lanes.entry(self.proof(given, "")).or_default().clone()
     }
 
     pub(crate) fn contains(&self, proof: &Proof, now: Instant) -> bool {

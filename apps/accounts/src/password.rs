@@ -14,8 +14,11 @@ use crate::AccountError;
 pub(crate) const LENGTH_LIMIT: usize = 1024;
 /// How many are hashed at once.
 const AT_ONCE: usize = 2;
-/// How long one waits for its turn.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// How many may wait for their turn: about as many as get it within a second. Beyond that one is told at once, so that
+/// a flood of guesses neither fills the memory nor makes everybody wait.
+const WAITING: usize = 64;
+/// How long one waits, be it for its turn.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
 /// The hash of a random password that nobody kept: what a password is checked against when there is no user, so that
 /// the time it takes does not tell.
 const NOBODY: &str =
@@ -25,6 +28,7 @@ const NOBODY: &str =
 #[derive(Debug)]
 pub(crate) struct Passwords {
     permits: Arc<Semaphore>,
+    places: Semaphore,
 }
 
 /// The right to hash now; others wait until it is dropped.
@@ -36,11 +40,12 @@ pub(crate) struct Turn {
 
 impl Passwords {
     pub(crate) fn new() -> Self {
-        Self { permits: Arc::new(Semaphore::new(AT_ONCE)) }
+        Self { permits: Arc::new(Semaphore::new(AT_ONCE)), places: Semaphore::new(WAITING) }
     }
 
-    /// Waits, in the order of asking, at most 10 seconds.
+    /// Waits, in the order of asking, at most 10 seconds, and not at all where 64 wait already.
     pub(crate) async fn turn(&self) -> Result<Turn, AccountError> {
+        let _place = self.places.try_acquire().map_err(|_| AccountError::Busy)?;
         let permit = tokio::time::timeout(PATIENCE, self.permits.clone().acquire_owned()).await;
         let permit = permit.map_err(|_| AccountError::Busy)?.expect("this semaphore is never closed");
         Ok(Turn { permit: Arc::new(permit) })
@@ -137,6 +142,29 @@ mod tests {
         assert_eq!((nobody.algorithm, nobody.version), (real.algorithm, real.version));
         assert_eq!(nobody.params, real.params);
         assert_eq!(nobody.hash.unwrap().as_bytes().len(), real.hash.unwrap().as_bytes().len());
+    }
+
+    async fn gets_a_turn(passwords: Arc<Passwords>) -> bool {
+        passwords.turn().await.is_ok()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_finds_no_place_to_wait_is_told_at_once() {
+        let passwords = Arc::new(Passwords::new());
+        let turns = (passwords.turn().await.unwrap(), passwords.turn().await.unwrap());
+        let mut waiting = tokio::task::JoinSet::new();
+        for _ in 0..WAITING {
+            waiting.spawn(gets_a_turn(passwords.clone()));
+        }
+        while passwords.places.available_permits() > 0 {
+            tokio::task::yield_now().await;
+        }
+        let start = tokio::time::Instant::now();
+        assert!(matches!(passwords.turn().await, Err(AccountError::Busy)));
+        assert_eq!(start.elapsed(), Duration::ZERO);
+        drop(turns);
+        assert_eq!(waiting.join_all().await, [true; WAITING]);
+        passwords.turn().await.unwrap();
     }
 
     #[tokio::test(start_paused = true)]
