@@ -10,7 +10,8 @@ use std::task::{Context, Poll};
 use async_trait::async_trait;
 use axum_core::body::Body;
 use futures_util::future::BoxFuture;
-use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, header};
+use http::request::Parts;
+use http::{HeaderValue, Request, Response, StatusCode, header};
 use tower::{Layer, Service};
 
 /// A user of the site, as far as handlers and consumers need to know one.
@@ -42,7 +43,7 @@ pub enum Credential {
     None,
     /// A session's cookie.
     Cookie,
-    /// An `Authorization` header.
+    /// An `Authorization` header, or something else that a browser does not add by itself.
     Header,
 }
 
@@ -61,13 +62,16 @@ pub struct Identity {
 /// Finds out who makes a request.
 #[async_trait]
 pub trait Authenticator: Send + Sync + 'static {
-    /// Reads the credentials in a request's headers. A request without any, or with a cookie that has lost its
-    /// meaning, is anonymous.
+    /// Reads the credentials in a request. One without any, or with a cookie that has lost its meaning, is anonymous.
+    ///
+    /// They are in the headers; or in the address, for a page cannot set the headers of its WebSockets: a token there
+    /// should be good once and for a short time, because logs keep addresses. The extensions hold what the server
+    /// knows, such as the [`PeerAddr`](crate::PeerAddr).
     ///
     /// # Errors
     /// Explicit credentials that are wrong or come too often, and a store that is away: the request is answered with
     /// the error, and its handler is not called.
-    async fn identify(&self, headers: &HeaderMap) -> Result<Identity, IdentifyError>;
+    async fn identify(&self, request: &Parts) -> Result<Identity, IdentifyError>;
 }
 
 /// Why a request got no identity, not even the anonymous one.
@@ -172,16 +176,17 @@ where
         self.inner.poll_ready(cx)
     }
 
-    fn call(&mut self, mut request: Request<B>) -> Self::Future {
+    fn call(&mut self, request: Request<B>) -> Self::Future {
         // The clone may not be ready; the original is, so the original goes into the future.
         let clone = self.inner.clone();
         let mut inner = std::mem::replace(&mut self.inner, clone);
         let authenticator = self.authenticator.clone();
         Box::pin(async move {
-            match authenticator.identify(request.headers()).await {
+            let (mut parts, body) = request.into_parts();
+            match authenticator.identify(&parts).await {
                 Ok(identity) => {
-                    request.extensions_mut().insert(identity);
-                    inner.call(request).await
+                    parts.extensions.insert(identity);
+                    inner.call(Request::from_parts(parts, body)).await
                 }
                 Err(error) => Ok(error.into_response()),
             }
@@ -207,6 +212,7 @@ fn basic_challenge(realm: &str) -> HeaderValue {
 
 #[cfg(test)]
 mod tests {
+    use http::HeaderMap;
     use http_body_util::BodyExt;
     use tower::ServiceExt;
 
@@ -233,12 +239,15 @@ mod tests {
         }
     }
 
-    struct ByHeader;
+    /// Knows Ana by her header or by her token.
+    struct Names;
 
     #[async_trait]
-    impl Authenticator for ByHeader {
-        async fn identify(&self, headers: &HeaderMap) -> Result<Identity, IdentifyError> {
-            match headers.get(header::AUTHORIZATION).map(HeaderValue::as_bytes) {
+    impl Authenticator for Names {
+        async fn identify(&self, request: &Parts) -> Result<Identity, IdentifyError> {
+            let token = request.uri.query().and_then(|query| query.strip_prefix("token="));
+            let name = request.headers.get(header::AUTHORIZATION).map(HeaderValue::as_bytes);
+            match name.or_else(|| token.map(str::as_bytes)) {
                 None => Ok(Identity::default()),
                 Some(b"ana") => {
                     Ok(Identity { user: Some(Arc::new(Ana)), session: None, credential: Credential::Header })
@@ -252,6 +261,10 @@ mod tests {
 
     /// Answers with the name of the user, "?" for an anonymous one, "!" where the layer did not run.
     async fn answer(authorization: &'static str) -> (StatusCode, HeaderMap, String) {
+        answer_at("/", authorization).await
+    }
+
+    async fn answer_at(address: &str, authorization: &'static str) -> (StatusCode, HeaderMap, String) {
         let inner = tower::service_fn(|request: Request<()>| async move {
             let name = request.extensions().get::<Identity>().map_or_else(
                 || "!".to_owned(),
@@ -259,8 +272,8 @@ mod tests {
             );
             Ok::<_, Infallible>(Response::new(Body::from(name)))
         });
-        let service = IdentityLayer::new(Arc::new(ByHeader)).layer(inner);
-        let mut request = Request::new(());
+        let service = IdentityLayer::new(Arc::new(Names)).layer(inner);
+        let mut request = Request::get(address).body(()).unwrap();
         if !authorization.is_empty() {
             request.headers_mut().insert(header::AUTHORIZATION, HeaderValue::from_static(authorization));
         }
@@ -273,6 +286,11 @@ mod tests {
     async fn the_handler_learns_who_asks() {
         assert_eq!(answer("ana").await.2, "ana");
         assert_eq!(answer("").await.2, "?");
+    }
+
+    #[tokio::test]
+    async fn a_token_may_be_in_the_address() {
+        assert_eq!(answer_at("/ws/?token=ana", "").await.2, "ana");
     }
 
     #[tokio::test]

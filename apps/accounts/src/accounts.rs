@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use async_trait::async_trait;
-use axum::http::HeaderMap;
+use axum::http::request::Parts;
 use routing::{Authenticator, Credential, IdentifyError, Identity, User as _};
 
 use crate::basic::{self, Credentials, Verified};
@@ -140,13 +140,13 @@ impl Accounts {
 /// Credentials in the `Authorization` header come before a cookie: a script means them, a browser's jar does not.
 #[async_trait]
 impl Authenticator for Accounts {
-    async fn identify(&self, headers: &HeaderMap) -> Result<Identity, IdentifyError> {
-        match basic::presented(headers) {
+    async fn identify(&self, request: &Parts) -> Result<Identity, IdentifyError> {
+        match basic::presented(&request.headers) {
             Some(Ok(given)) => return self.by_header(&given).await,
             Some(Err(basic::Malformed)) => return Err(IdentifyError::Refused { realm: REALM }),
             None => {}
         }
-        match session::presented(headers) {
+        match session::presented(&request.headers) {
             Some(key) => self.by_cookie(key).await,
             None => Ok(Identity::default()),
         }

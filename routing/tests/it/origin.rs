@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use http::HeaderMap;
+use http::request::Parts;
 use routing::consumers::InMemoryLayer;
 use routing::{
     Authenticator, Credential, IdentifyError, Identity, IdentityLayer, OriginValidator, UrlRouter, User,
@@ -45,9 +45,9 @@ impl ByCookie {
 
 #[async_trait]
 impl Authenticator for ByCookie {
-    async fn identify(&self, headers: &HeaderMap) -> Result<Identity, IdentifyError> {
+    async fn identify(&self, request: &Parts) -> Result<Identity, IdentifyError> {
         let ana = |credential| Identity { user: Some(Arc::new(Ana)), session: None, credential };
-        match (headers.get("authorization"), headers.get("cookie")) {
+        match (request.headers.get("authorization"), request.headers.get("cookie")) {
             (Some(name), _) if name == "ana" => Ok(ana(Credential::Header)),
             (Some(_), _) => Err(IdentifyError::Refused { realm: "site" }),
             (None, Some(name)) if name == "ana" => Ok(ana(Credential::Cookie)),

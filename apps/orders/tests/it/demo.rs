@@ -61,9 +61,9 @@ async fn the_demo_can_be_written_to_like_any_orders() {
     let site = Site::without_users(InMemoryLayer::default()).await;
     load_demo(&site.db, &site.accounts).await.unwrap();
     let authorization = basic("demo", "demo");
-    let mut headers = axum::http::HeaderMap::new();
-    headers.insert("authorization", authorization.parse().unwrap());
-    let identity = routing::Authenticator::identify(&site.accounts, &headers).await.unwrap();
+    let request = axum::http::Request::get("/ws/orders/").header("authorization", &authorization);
+    let request = request.body(()).unwrap().into_parts().0;
+    let identity = routing::Authenticator::identify(&site.accounts, &request).await.unwrap();
     let mut socket = site.unconnected("").await.extension(identity);
     socket.connect().await.unwrap();
     let started = start(&mut socket).await;

@@ -93,11 +93,12 @@ impl Site {
 
     /// A socket that has not asked for its handshake yet, of one user or with "" of nobody.
     pub(crate) async fn unconnected(&self, username: &str) -> WebsocketCommunicator {
-        let mut headers = HeaderMap::new();
+        let mut request = Request::get("/ws/orders/");
         if !username.is_empty() {
-            headers.insert(header::AUTHORIZATION, basic(username, PASSWORD).parse().unwrap());
+            request = request.header(header::AUTHORIZATION, basic(username, PASSWORD));
         }
-        let identity: Identity = self.accounts.identify(&headers).await.unwrap();
+        let request = request.body(()).unwrap().into_parts().0;
+        let identity: Identity = self.accounts.identify(&request).await.unwrap();
         WebsocketCommunicator::new(Arc::clone(&self.sockets), "/ws/orders/")
             .layers(self.layers.clone())
             .extension(identity)
