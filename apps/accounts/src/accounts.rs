@@ -8,9 +8,9 @@ use axum::http::request::Parts;
 use routing::{Authenticator, Credential, IdentifyError, Identity, User as _};
 
 use crate::basic::{self, Credentials, Verified};
+use crate::guesses::{Guesses, Peer};
 use crate::pages::Pages;
 use crate::password::{PATIENCE, Passwords, Turn};
-use crate::throttle::Throttle;
 use crate::user::{self, Stored, User};
 use crate::{AccountError, Db, session};
 
@@ -26,6 +26,11 @@ pub struct Settings {
 }
 
 /// The accounts of a site; cheap to clone. It is an [`Authenticator`] for [`routing::IdentityLayer`].
+///
+/// Guessing passwords is slowed down: per username 10 attempts may fail in 5 minutes, and per peer 100 in 10 seconds,
+/// of IPv6 per network. Peers are told apart by [`routing::PeerAddr`], which a [`routing::Server`] knows; those in
+/// private networks and on this machine are not counted, because there a proxy has one address for everybody: it is
+/// up to the proxy to limit what each client sends.
 #[derive(Debug, Clone)]
 pub struct Accounts {
     pub(crate) inner: Arc<Inner>,
@@ -37,7 +42,7 @@ pub(crate) struct Inner {
     pub(crate) pages: Pages,
     pub(crate) passwords: Passwords,
     pub(crate) settings: Settings,
-    throttle: Throttle,
+    guesses: Guesses,
     verified: Verified,
 }
 
@@ -57,8 +62,8 @@ impl Accounts {
     /// [`AccountError::System`] when the system gives no random bytes.
     pub fn new(db: Db, settings: Settings) -> Result<Self, AccountError> {
         let pages = Pages::new(crate::views::TEMPLATES).expect("this crate's tests render its templates");
-        let (passwords, throttle, verified) = (Passwords::new(), Throttle::default(), Verified::new()?);
-        Ok(Self { inner: Arc::new(Inner { db, pages, passwords, settings, throttle, verified }) })
+        let (passwords, guesses, verified) = (Passwords::new(), Guesses::new(), Verified::new()?);
+        Ok(Self { inner: Arc::new(Inner { db, pages, passwords, settings, guesses, verified }) })
     }
 
     /// The active user with this name and password. It does not count attempts: it is for the operator's commands;
@@ -77,20 +82,25 @@ impl Accounts {
     }
 
     /// Checks a name and a password that a client sent.
-    pub(crate) async fn attempt(&self, username: &str, password: &str) -> Result<Attempt, AccountError> {
+    pub(crate) async fn attempt(
+        &self,
+        username: &str,
+        password: &str,
+        peer: Option<Peer>,
+    ) -> Result<Attempt, AccountError> {
         let turn = self.inner.passwords.turn().await?;
         // Not before the turn: the password may change while one waits for it.
         let stored = user::find(&self.inner.db, username).await?;
-        if let Err(seconds) = self.inner.throttle.attempt(username, Instant::now()) {
+        if let Err(seconds) = self.inner.guesses.attempt(username, peer, Instant::now()) {
             return Ok(Attempt::Throttled(seconds));
         }
         let Some(proven) = verify(&turn, stored, password).await? else { return Ok(Attempt::Wrong) };
-        self.inner.throttle.forgive(username);
+        self.inner.guesses.forgive(username, peer);
         Ok(Attempt::Proven(proven))
     }
 
     /// Checks what a script sent. A request whose password was verified within the last minute costs one query.
-    async fn attempt_basic(&self, given: &Credentials) -> Result<Attempt, AccountError> {
+    async fn attempt_basic(&self, given: &Credentials, peer: Option<Peer>) -> Result<Attempt, AccountError> {
         if let Some(stored) = self.remembered(given).await? {
             return Ok(Attempt::Proven(stored));
         }
@@ -101,7 +111,7 @@ impl Accounts {
         if let Some(stored) = self.remembered(given).await? {
             return Ok(Attempt::Proven(stored));
         }
-        let attempt = self.attempt(&given.username, &given.password).await?;
+        let attempt = self.attempt(&given.username, &given.password, peer).await?;
         if let Attempt::Proven(stored) = &attempt {
             self.inner.verified.insert(self.inner.verified.proof(given, &stored.hash), Instant::now());
         }
@@ -117,8 +127,8 @@ impl Accounts {
         Ok(user::find(&self.inner.db, &given.username).await?.filter(verified))
     }
 
-    async fn by_header(&self, given: &Credentials) -> Result<Identity, IdentifyError> {
-        match self.attempt_basic(given).await.map_err(unavailable)? {
+    async fn by_header(&self, given: &Credentials, peer: Option<Peer>) -> Result<Identity, IdentifyError> {
+        match self.attempt_basic(given, peer).await.map_err(unavailable)? {
             Attempt::Proven(proven) => {
                 Ok(Identity { user: Some(proven.user), session: None, credential: Credential::Header })
             }
@@ -142,7 +152,7 @@ impl Accounts {
 impl Authenticator for Accounts {
     async fn identify(&self, request: &Parts) -> Result<Identity, IdentifyError> {
         match basic::presented(&request.headers) {
-            Some(Ok(given)) => return self.by_header(&given).await,
+            Some(Ok(given)) => return self.by_header(&given, Peer::of(&request.extensions)).await,
             Some(Err(basic::Malformed)) => return Err(IdentifyError::Refused { realm: REALM }),
             None => {}
         }
@@ -165,6 +175,9 @@ fn unavailable(error: AccountError) -> IdentifyError {
 
 #[cfg(test)]
 mod tests {
+    use axum::http::Request;
+    use routing::PeerAddr;
+
     use super::*;
     use crate::testing::TestDatabase;
     use crate::{MIGRATIONS, NewUser, migrate, query};
@@ -184,11 +197,11 @@ mod tests {
     #[tokio::test]
     async fn the_right_password_makes_up_for_wrong_ones() {
         let (accounts, _database) = with_ana().await;
-        let attempt = || accounts.inner.throttle.attempt("ana", Instant::now());
+        let attempt = || accounts.inner.guesses.attempt("ana", None, Instant::now());
         (0..9).for_each(|_| attempt().unwrap());
-        assert!(matches!(accounts.attempt("ana", "pw").await, Ok(Attempt::Proven(_))));
+        assert!(matches!(accounts.attempt("ana", "pw", None).await, Ok(Attempt::Proven(_))));
         (0..10).for_each(|_| attempt().unwrap());
-        assert!(matches!(accounts.attempt("ana", "pw").await, Ok(Attempt::Throttled(_))));
+        assert!(matches!(accounts.attempt("ana", "pw", None).await, Ok(Attempt::Throttled(_))));
     }
 
     fn ana() -> Credentials {
@@ -196,7 +209,7 @@ mod tests {
     }
 
     async fn is_let_in(accounts: Accounts) -> bool {
-        matches!(accounts.attempt_basic(&ana()).await, Ok(Attempt::Proven(_)))
+        matches!(accounts.attempt_basic(&ana(), None).await, Ok(Attempt::Proven(_)))
     }
 
     #[tokio::test]
@@ -205,7 +218,7 @@ mod tests {
         let inner = &accounts.inner;
         let others = (inner.passwords.turn().await.unwrap(), inner.passwords.turn().await.unwrap());
         // One more attempt and no other would be let through.
-        (0..9).for_each(|_| inner.throttle.attempt("ana", Instant::now()).unwrap());
+        (0..9).for_each(|_| inner.guesses.attempt("ana", None, Instant::now()).unwrap());
         let lane = inner.verified.lane(&ana());
         let mut asking = tokio::task::JoinSet::new();
         for _ in 0..100 {
@@ -223,11 +236,13 @@ mod tests {
     async fn a_login_under_way_opens_nothing_once_its_password_is_old() {
         let (accounts, _database) = with_ana().await;
         let db = &accounts.inner.db;
-        let Ok(Attempt::Proven(proven)) = accounts.attempt("ana", "pw").await else { panic!("it is right") };
+        let Ok(Attempt::Proven(proven)) = accounts.attempt("ana", "pw", None).await else {
+            panic!("it is right")
+        };
         accounts.set_password("ana", "another").await.unwrap();
         assert_eq!(session::open(db, &proven, None).await.unwrap(), None);
 
-        let Ok(Attempt::Proven(proven)) = accounts.attempt("ana", "another").await else {
+        let Ok(Attempt::Proven(proven)) = accounts.attempt("ana", "another", None).await else {
             panic!("so is it")
         };
         query("UPDATE accounts_user SET is_active = FALSE").execute(db).await.unwrap();
@@ -244,7 +259,21 @@ mod tests {
             query("UPDATE accounts_user SET password = 'another'").execute(&inner.db).await.unwrap();
             drop(others);
         };
-        let (attempt, ()) = tokio::join!(biased; accounts.attempt("ana", "pw"), another);
+        let (attempt, ()) = tokio::join!(biased; accounts.attempt("ana", "pw", None), another);
         assert!(matches!(attempt, Ok(Attempt::Wrong)));
+    }
+
+    #[tokio::test]
+    async fn a_peer_that_guessed_too_often_waits_whatever_it_sends() {
+        let (accounts, _database) = with_ana().await;
+        let request = Request::get("/").header("authorization", "Basic YW5hOnB3").body(()).unwrap();
+        let mut request = request.into_parts().0;
+        request.extensions.insert(PeerAddr(([198, 51, 100, 7], 50_000).into()));
+        let peer = Peer::of(&request.extensions);
+        let mut names = (0..).map(|n: u32| n.to_string());
+        while accounts.inner.guesses.attempt(&names.next().unwrap(), peer, Instant::now()).is_ok() {}
+        assert!(matches!(accounts.identify(&request).await, Err(IdentifyError::Throttled { .. })));
+        request.extensions.clear();
+        assert_eq!(accounts.identify(&request).await.unwrap().credential, Credential::Header);
     }
 }

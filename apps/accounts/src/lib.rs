@@ -34,6 +34,7 @@ mod basic;
 mod create;
 mod current;
 mod error;
+mod guesses;
 mod migrate;
 mod next;
 mod pages;

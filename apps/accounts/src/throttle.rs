@@ -1,4 +1,4 @@
-//! Slows down those who guess passwords: 10 attempts per username in 5 minutes.
+//! Lets so many attempts through in a while, by whatever they are counted.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
@@ -6,21 +6,19 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 use sha2::{Digest, Sha256};
 
-/// Attempts per username and window.
-const ATTEMPTS: u32 = 10;
-/// Counted from the first failed attempt.
-const WINDOW: Duration = Duration::from_secs(5 * 60);
-/// Usernames that are remembered at once; beyond that the oldest windows are forgotten.
-const NAMES: usize = 10_000;
+/// Windows that are remembered at once; beyond that the oldest are forgotten.
+const WINDOWS: usize = 10_000;
 
-/// The failed attempts of the last minutes, by username: by any, for whether somebody has a name must not show, and
-/// other programs give names that this one would not.
-#[derive(Debug, Default)]
+/// The failed attempts of late, by username or something else that requests have.
+#[derive(Debug)]
 pub(crate) struct Throttle {
+    attempts: u32,
+    /// Counted from the first failed attempt.
+    window: Duration,
     windows: Mutex<HashMap<Key, Window>>,
 }
 
-/// A username's hash: it takes the same room however long the name is.
+/// The hash of what attempts are counted by: it takes the same room however long that is.
 type Key = [u8; 32];
 
 #[derive(Debug)]
@@ -30,20 +28,25 @@ struct Window {
 }
 
 impl Throttle {
+    /// Lets so many attempts through in each window.
+    pub(crate) fn new(attempts: u32, window: Duration) -> Self {
+        Self { attempts, window, windows: Mutex::default() }
+    }
+
     /// Counts an attempt before it is made, so that many at once cannot slip through; or says how many seconds to
     /// wait.
-    pub(crate) fn attempt(&self, username: &str, now: Instant) -> Result<(), u64> {
-        let key = key(username);
+    pub(crate) fn attempt(&self, by: impl AsRef<[u8]>, now: Instant) -> Result<(), u64> {
+        let key = key(by);
         let mut windows = self.windows.lock();
-        if windows.len() >= NAMES && !windows.contains_key(&key) {
+        if windows.len() >= WINDOWS && !windows.contains_key(&key) {
             make_room(&mut windows, now);
         }
-        let new = || Window { attempts: 0, ends: now + WINDOW };
+        let new = || Window { attempts: 0, ends: now + self.window };
         let window = windows.entry(key).or_insert_with(new);
         if window.ends <= now {
             *window = new();
         }
-        if window.attempts >= ATTEMPTS {
+        if window.attempts >= self.attempts {
             return Err((window.ends - now).as_secs() + 1);
         }
         window.attempts += 1;
@@ -51,19 +54,26 @@ impl Throttle {
     }
 
     /// Forgets the attempts of one who proved to know the password.
-    pub(crate) fn forgive(&self, username: &str) {
-        self.windows.lock().remove(&key(username));
+    pub(crate) fn forgive(&self, by: impl AsRef<[u8]>) {
+        self.windows.lock().remove(&key(by));
+    }
+
+    /// Does not count one attempt of those that were.
+    pub(crate) fn take_back(&self, by: impl AsRef<[u8]>) {
+        if let Some(window) = self.windows.lock().get_mut(&key(by)) {
+            window.attempts = window.attempts.saturating_sub(1);
+        }
     }
 }
 
-fn key(username: &str) -> Key {
-    Sha256::digest(username).into()
+fn key(by: impl AsRef<[u8]>) -> Key {
+    Sha256::digest(by).into()
 }
 
 /// Removes windows that are over or, when there are none, the one that ends first.
 fn make_room(windows: &mut HashMap<Key, Window>, now: Instant) {
     windows.retain(|_, window| window.ends > now);
-    if windows.len() >= NAMES
+    if windows.len() >= WINDOWS
         && let Some(oldest) = windows.iter().min_by_key(|(_, window)| window.ends).map(|(key, _)| *key)
     {
         windows.remove(&oldest);
@@ -74,9 +84,15 @@ fn make_room(windows: &mut HashMap<Key, Window>, now: Instant) {
 mod tests {
     use super::*;
 
+    const WINDOW: Duration = Duration::from_secs(5 * 60);
+
+    fn throttle() -> Throttle {
+        Throttle::new(10, WINDOW)
+    }
+
     #[test]
     fn the_eleventh_attempt_waits_for_the_window_to_end() {
-        let (throttle, start) = (Throttle::default(), Instant::now());
+        let (throttle, start) = (throttle(), Instant::now());
         for second in 0..10 {
             let now = start + Duration::from_secs(second);
             assert_eq!(throttle.attempt("ana", now), Ok(()));
@@ -88,7 +104,7 @@ mod tests {
 
     #[test]
     fn success_forgives() {
-        let (throttle, now) = (Throttle::default(), Instant::now());
+        let (throttle, now) = (throttle(), Instant::now());
         for _ in 0..100 {
             assert_eq!(throttle.attempt("ana", now), Ok(()));
             throttle.forgive("ana");
@@ -97,20 +113,20 @@ mod tests {
 
     #[test]
     fn the_table_is_bounded() {
-        let (throttle, start) = (Throttle::default(), Instant::now());
-        for n in 0..NAMES + 5 {
-            throttle.attempt(&n.to_string(), start + Duration::from_micros(n as u64)).unwrap();
+        let (throttle, start) = (throttle(), Instant::now());
+        for n in 0..WINDOWS + 5 {
+            throttle.attempt(n.to_string(), start + Duration::from_micros(n as u64)).unwrap();
         }
         let windows = throttle.windows.lock();
-        assert_eq!(windows.len(), NAMES);
+        assert_eq!(windows.len(), WINDOWS);
         assert!(!windows.contains_key(&key("4")) && windows.contains_key(&key("5")), "the oldest went first");
     }
 
     #[test]
     fn what_is_over_makes_room_at_once() {
-        let (throttle, start) = (Throttle::default(), Instant::now());
-        for n in 0..NAMES {
-            throttle.attempt(&n.to_string(), start).unwrap();
+        let (throttle, start) = (throttle(), Instant::now());
+        for n in 0..WINDOWS {
+            throttle.attempt(n.to_string(), start).unwrap();
         }
         throttle.attempt("ana", start + WINDOW).unwrap();
         assert_eq!(throttle.windows.lock().len(), 1);

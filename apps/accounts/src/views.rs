@@ -1,7 +1,7 @@
 //! The pages of accounts: login and logout, and who one is.
 
 use axum::extract::{DefaultBodyLimit, Query, State};
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{Extensions, HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::{get, post};
 use axum::{Form, Json, Router};
@@ -11,6 +11,7 @@ use serde_json::json;
 
 use crate::accounts::{Accounts, Attempt};
 use crate::current::{CurrentUser, unauthorized};
+use crate::guesses::Peer;
 use crate::next::local;
 use crate::{AccountError, session, static_files};
 
@@ -61,18 +62,23 @@ async fn login_form(State(accounts): State<Accounts>, Query(Next { next }): Quer
     accounts.inner.pages.render("login.html", json!({"next": local(&next), "username": ""}))
 }
 
-async fn log_in(State(accounts): State<Accounts>, headers: HeaderMap, Form(form): Form<Login>) -> Response {
+async fn log_in(
+    State(accounts): State<Accounts>,
+    extensions: Extensions,
+    headers: HeaderMap,
+    Form(form): Form<Login>,
+) -> Response {
     let again = |error: &str| {
         let context = json!({"error": error, "next": local(&form.next), "username": form.username});
         accounts.inner.pages.render("login.html", context)
     };
-    let opened = match accounts.attempt(&form.username, &form.password).await {
+    let opened = match accounts.attempt(&form.username, &form.password, Peer::of(&extensions)).await {
         Ok(Attempt::Proven(proven)) => {
             session::open(&accounts.inner.db, &proven, session::presented(&headers).as_deref()).await
         }
         Ok(Attempt::Wrong) => Ok(None),
         Ok(Attempt::Throttled(seconds)) => {
-            let page = again("Too many failed attempts for this username. Try again in a few minutes.");
+            let page = again("Too many failed attempts. Try again in a few minutes.");
             let wait = [(header::RETRY_AFTER, seconds.to_string())];
             return (StatusCode::TOO_MANY_REQUESTS, wait, page).into_response();
         }
