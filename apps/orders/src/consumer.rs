@@ -56,6 +56,8 @@ impl WebsocketConsumer for OrdersConsumer {
                 let revision = Utc::now().timestamp_micros();
                 let (following, mut now) = self.orders.follow(ctx).await?;
                 let sum = store::sum(&mut now, self.visible).await?.to_string();
+                // It holds a connection, and a client that does not read must not keep that.
+                drop(now);
                 self.following = Some(following);
                 ctx.send_json(&json!({"type": "realtime.started", "sum": sum, "revision": revision})).await
             }

@@ -273,6 +273,9 @@ impl<B: Binding> Bound<B> {
     /// transaction that comes with it. What is read in the transaction, and what the client then hears, together
     /// leave nothing out and tell nothing twice.
     ///
+    /// The transaction holds a connection to the database, so it has to end before the handler sends anything: a send
+    /// waits for a client that does not read.
+    ///
     /// What the handler sends before it returns comes before the first change. When changes are lost, the consumer is
     /// told in [`missed`](crate::WebsocketConsumer::missed), and begins anew by calling this again.
     ///

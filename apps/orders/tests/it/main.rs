@@ -22,6 +22,8 @@ mod realtime;
 #[cfg(test)]
 mod site;
 #[cfg(test)]
+mod slow_clients;
+#[cfg(test)]
 mod sums;
 #[cfg(test)]
 mod test_layer;
