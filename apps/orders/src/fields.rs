@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use routing::consumers::db::read_decimal;
 use rust_decimal::Decimal;
 use serde_json::value::RawValue;
 
@@ -124,8 +125,7 @@ impl Fields {
             (Some(Input::Text(text) | Input::Number(text)), _) => text.trim(),
             (Some(Input::Other), _) => return Err("A valid number is required.".to_owned()),
         };
-        let decimal = Decimal::from_str_exact(text).or_else(|_| from_scientific(text));
-        let decimal = decimal.map_err(|_| "A valid number is required.".to_owned())?;
+        let decimal = read_decimal(text).map_err(|_| "A valid number is required.".to_owned())?;
         if !is_in_bounds(decimal) {
             return Err(format!(
                 "Ensure that there are no more than {INTEGER_DIGITS} digits before the decimal point and {SCALE} after it."
@@ -134,16 +134,8 @@ impl Fields {
         if decimal < least {
             return Err(format!("Ensure this value is greater than or equal to {least}."));
         }
-        Ok(Some(decimal.normalize()))
+        Ok(Some(decimal))
     }
-}
-
-/// Reads a number with an exponent. The digits are read on their own first, because together they would be rounded when
-/// there are too many.
-fn from_scientific(text: &str) -> Result<Decimal, rust_decimal::Error> {
-    let digits = text.split(['e', 'E']).next().unwrap_or(text);
-    Decimal::from_str_exact(digits)?;
-    Decimal::from_scientific(text)
 }
 
 impl Input {

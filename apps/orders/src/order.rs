@@ -49,15 +49,37 @@ impl Order {
         })
     }
 
+    /// The same for a row of a list, which can do without one that a foreign program has spoilt: it is logged.
+    pub(crate) fn if_readable(row: &Row) -> Option<Self> {
+        let order = Self::from_row(row);
+        order
+            .inspect_err(|cause| {
+                let id = row.get::<i64>("id").ok();
+                tracing::error!(id, %cause, "an order cannot be read and is left out of a list: correct it");
+            })
+            .ok()
+    }
+
     /// Quantity times price: the order's part of the sum.
     pub(crate) fn total(&self) -> Total {
         total_of(self.id, self.quantity, self.price)
     }
 }
 
-/// An order's part of the sum. What is out of bounds counts as nothing, and is logged, since one row that a foreign
-/// program stored must not make the whole sum unavailable.
-pub(crate) fn total_of(id: i64, quantity: Decimal, price: Decimal) -> Total {
+/// The part of the sum of a row with an `id`, a `quantity` and a `price`. What cannot be read counts as nothing, and is
+/// logged, since one row that a foreign program stored must not make the whole sum unavailable.
+pub(crate) fn total_in(row: &Row) -> Result<Total, sqlx::Error> {
+    let id = row.get("id")?;
+    let total =
+        row.decimal("quantity").and_then(|quantity| Ok(total_of(id, quantity, row.decimal("price")?)));
+    Ok(total.unwrap_or_else(|cause| {
+        tracing::error!(id, %cause, "an order cannot be read and is not part of the sum: correct it");
+        Total::default()
+    }))
+}
+
+/// An order's part of the sum. What is out of bounds counts as nothing as well.
+fn total_of(id: i64, quantity: Decimal, price: Decimal) -> Total {
     Total::of(quantity, price).unwrap_or_else(|| {
         tracing::error!(
             id,

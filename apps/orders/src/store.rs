@@ -6,7 +6,7 @@ use chrono::Utc;
 use crate::Order;
 use crate::fields::Draft;
 use crate::money::Total;
-use crate::order::{COLUMNS, total_of};
+use crate::order::{COLUMNS, total_in};
 use crate::query::{Page, Query};
 
 /// Whose orders somebody sees.
@@ -59,10 +59,7 @@ pub(crate) async fn sum(tx: &mut Transaction, visible: Visible) -> Result<Total,
         }
     };
     let rows = totals.fetch_all(tx).await?;
-    let parts = rows
-        .iter()
-        .map(|row| Ok(total_of(row.get("id")?, row.decimal("quantity")?, row.decimal("price")?)))
-        .collect::<Result<Vec<_>, sqlx::Error>>()?;
+    let parts = rows.iter().map(total_in).collect::<Result<Vec<_>, _>>()?;
     Ok(parts.into_iter().sum())
 }
 
@@ -104,7 +101,7 @@ pub(crate) async fn list(db: &Db, visible: Visible, asked: &Query) -> Result<Pag
     let filtered = if asked.search.is_empty() { total } else { count(&mut tx, &filter, &args).await? };
     let sql = format!("SELECT {COLUMNS} {filter} {}", asked.order_and_limit(db.dialect()));
     let rows = bound(sql, &args).fetch_all(&mut tx).await?;
-    let orders = rows.iter().map(Order::from_row).collect::<Result<_, _>>()?;
+    let orders = rows.iter().filter_map(Order::if_readable).collect();
     Ok(Page { total, filtered, orders })
 }
 

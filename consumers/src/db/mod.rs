@@ -16,7 +16,7 @@ pub use commits::Commits;
 pub(crate) use query::quoted;
 pub use query::{Query, Row, Target, query, script};
 pub use sqlx::AssertSqlSafe;
-pub use value::Arg;
+pub use value::{Arg, read_decimal};
 
 /// How long a request waits for a connection, or for another program's lock, before it fails.
 const PATIENCE: Duration = Duration::from_secs(5);

@@ -2,11 +2,10 @@
 
 use std::cmp::Ordering;
 
-use rust_decimal::Decimal;
 use sqlx::SqlitePool;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 
-use super::{DbError, PATIENCE};
+use super::{DbError, PATIENCE, read_decimal};
 
 /// Each connection is a thread; SQLite lets one of them write.
 const CONNECTIONS: u32 = 8;
@@ -34,7 +33,7 @@ pub(super) async fn open(address: &str, path: &str) -> Result<SqlitePool, DbErro
 /// Orders decimals by value and before all other texts, which follow in text order. A collation has to be a total
 /// order, so whether a text is a decimal must not depend on what it is compared to.
 fn by_value(left: &str, right: &str) -> Ordering {
-    match (Decimal::from_str_exact(left), Decimal::from_str_exact(right)) {
+    match (read_decimal(left), read_decimal(right)) {
         (Ok(left), Ok(right)) => left.cmp(&right),
         (Ok(_), Err(_)) => Ordering::Less,
         (Err(_), Ok(_)) => Ordering::Greater,
@@ -86,5 +85,7 @@ mod tests {
     #[test]
     fn decimals_of_one_value_are_equal() {
         assert_eq!(by_value("1.50", "1.5"), Ordering::Equal);
+        assert_eq!(by_value("5.0e-05", "0.00005"), Ordering::Equal);
+        assert_eq!(by_value("1.0e+20", "99"), Ordering::Greater);
     }
 }

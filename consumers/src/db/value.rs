@@ -135,15 +135,31 @@ fn add_to_postgres(list: &mut PgArguments, arg: Arg) -> Result<(), BoxDynError> 
     }
 }
 
-/// Reads a decimal that is a text. What it is called is for the error.
-pub(super) fn decimal_of(column: &str, text: &str) -> Result<Decimal, Error> {
-    Decimal::from_str_exact(text).map_err(|error| undecodable(column, error))
+/// Reads a decimal exactly, with an exponent or without: a number that is computed in SQL goes into a text of SQLite as
+/// `5.0e-05`. Zeros at its end are dropped.
+///
+/// # Errors
+/// When the text is no decimal, or has more digits than one holds.
+pub fn read_decimal(text: &str) -> Result<Decimal, rust_decimal::Error> {
+    let exact = Decimal::from_str_exact(text).or_else(|error| {
+        let (digits, _) = text.split_once(['e', 'E']).ok_or(error)?;
+        // On their own first, because together they would be rounded when there are too many.
+        Decimal::from_str_exact(digits)?;
+        Decimal::from_scientific(text)
+    });
+    exact.map(|decimal| decimal.normalize())
 }
 
-/// Reads a time that is a text; Django leaves a fraction of zero out.
+/// Reads a decimal that is a text. What it is called is for the error.
+pub(super) fn decimal_of(column: &str, text: &str) -> Result<Decimal, Error> {
+    read_decimal(text).map_err(|error| undecodable(column, error))
+}
+
+/// Reads a time that is a text, as Django writes it, who leaves a fraction of zero out, or as RFC 3339 does.
 pub(super) fn time_of(column: &str, text: &str) -> Result<DateTime<Utc>, Error> {
-    let time = NaiveDateTime::parse_from_str(text, "%Y-%m-%d %H:%M:%S%.f");
-    time.map(|time| time.and_utc()).map_err(|error| undecodable(column, error))
+    let time = NaiveDateTime::parse_from_str(text, "%Y-%m-%d %H:%M:%S%.f").map(|time| time.and_utc());
+    let time = time.or_else(|_| DateTime::parse_from_rfc3339(text).map(|time| time.to_utc()));
+    time.map_err(|error| undecodable(column, error))
 }
 
 fn undecodable(column: &str, error: impl std::error::Error + Send + Sync + 'static) -> Error {
@@ -203,5 +219,25 @@ mod tests {
         assert_eq!(time_of("created", "2026-11-21 04:49:56").unwrap().timestamp(), 1_795_236_596);
         assert!(time_of("created", "yesterday").is_err());
         assert!(decimal_of("price", "much").unwrap_err().to_string().contains("price"));
+    }
+
+    #[test]
+    fn texts_of_other_writers_are_read_as_well() {
+        let decimal = |text| decimal_of("price", text).map(|decimal| decimal.to_string());
+        for (text, expected) in [
+            ("5.0e-05", "0.00005"),
+            ("-1.25E+3", "-1250"),
+            ("1e28", "10000000000000000000000000000"),
+            ("1.500000", "1.5"),
+        ] {
+            assert_eq!(decimal(text).unwrap(), expected);
+        }
+        for text in ["", "e", "1e", "e5", "1e29", "1e-29", "0.12345678901234567890123456789e1", "Inf", "NaN"]
+        {
+            assert!(decimal(text).is_err(), "{text}");
+        }
+        let moment = time_of("created", "2026-11-21T05:49:56.582017+01:00").unwrap();
+        assert_eq!(moment.timestamp_micros(), 1_795_236_596_582_017);
+        assert_eq!(time_of("created", "2026-11-21T04:49:56Z").unwrap().timestamp(), 1_795_236_596);
     }
 }

@@ -10,6 +10,8 @@ mod datatables;
 #[cfg(test)]
 mod demo;
 #[cfg(test)]
+mod foreign;
+#[cfg(test)]
 mod layer_failures;
 #[cfg(test)]
 mod lists;
