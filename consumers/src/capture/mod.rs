@@ -21,8 +21,9 @@
 //! # What writers have to know
 //!
 //! A table needs a primary key of one column. On SQLite a table that is rebuilt, as Django's migrations do, loses its
-//! triggers; they are put back within about a second, and followers begin anew. What each database cannot do is
-//! refused when the table is bound, by a [`CaptureError`] that says why.
+//! triggers; they are put back within about a second, and followers begin anew. So do they, on SQLite, when a row with
+//! a value of more than 1 MiB is written. What each database cannot do is refused when the table is bound, by a
+//! [`CaptureError`] that says why.
 
 mod columns;
 mod error;

@@ -125,7 +125,7 @@ pub(crate) async fn seen(transaction: &mut Transaction) -> Result<Seen, CaptureE
     }
 }
 
-/// The SQL that shows a row of a table, by the table's alias, as the triggers write it down.
+/// The SQL that shows a row of a table, by the table's alias, as the triggers write it down, but whatever its size.
 pub(crate) async fn row_as_json(
     transaction: &mut Transaction,
     table: &Table,

@@ -418,7 +418,7 @@ pub(crate) async fn seen(connection: &mut SqliteConnection) -> Result<Seen, Capt
     Ok(Seen::Sequence(if exists { present(connection).await? } else { 0 }))
 }
 
-/// The SQL that shows a row of a table by its alias, as the triggers write it down.
+/// The SQL that shows a row of a table by its alias, as the triggers write it down, but whatever its size.
 ///
 /// # Errors
 /// [`CaptureError::Unsupported`] for a table that cannot be captured.

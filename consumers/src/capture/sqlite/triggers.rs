@@ -82,9 +82,10 @@ pub(super) fn of_table(layout: &Layout) -> Vec<Trigger> {
     ]
 }
 
-/// The SQL that shows a row by its table's alias, as the triggers write it down.
+/// The SQL that shows a row by its table's alias, as the triggers write it down, but with values of any size: who reads
+/// fails no writer.
 pub(super) fn row_as_json(layout: &Layout, alias: &str) -> String {
-    Sql::new(layout).row(alias, NEW)
+    Sql::new(layout).row(alias, None)
 }
 
 /// A text as SQL writes it.
@@ -150,7 +151,7 @@ impl<'a> Sql<'a> {
     fn note(&self, operation: char, keys: &str) -> String {
         let Self { table, text, key, collate, .. } = self;
         let gone = self.gone();
-        let row = self.row(table, OLD);
+        let row = self.row(table, Some(OLD));
         format!(
             "DELETE FROM waterway_displaced WHERE tbl = {text} AND op = '{operation}' AND NOT {gone};
             INSERT INTO waterway_displaced (tbl, op, pk, old)
@@ -165,7 +166,7 @@ impl<'a> Sql<'a> {
         let Self { table, text, key, collate, .. } = self;
         let gone = self.gone();
         let displaced = "waterway_displaced";
-        let row = self.row("NEW", NEW);
+        let row = self.row("NEW", Some(NEW));
         format!(
             "AFTER INSERT ON {table} BEGIN
             INSERT INTO waterway_outbox (tbl, old) SELECT DISTINCT tbl, old FROM {displaced} WHERE tbl = {text} AND {gone};
@@ -183,7 +184,7 @@ impl<'a> Sql<'a> {
         let Self { table, text, key, collate, .. } = self;
         let gone = self.gone();
         let displaced = "waterway_displaced";
-        let (old, new) = (self.row("OLD", OLD), self.row(table, NEW));
+        let (old, new) = (self.row("OLD", Some(OLD)), self.row(table, Some(NEW)));
         let other = format!("tbl = {text} AND pk <> OLD.{key}{collate}");
         let row = format!("FROM {table} WHERE {table}.{key} = NEW.{key}{collate}");
         format!(
@@ -205,7 +206,7 @@ impl<'a> Sql<'a> {
         let Self { table, text, key, collate, .. } = self;
         let gone = self.gone();
         let displaced = "waterway_displaced";
-        let row = self.row("OLD", OLD);
+        let row = self.row("OLD", Some(OLD));
         format!(
             "AFTER DELETE ON {table} BEGIN
             INSERT INTO waterway_outbox (tbl, old) VALUES ({text}, {row});
@@ -222,14 +223,14 @@ impl<'a> Sql<'a> {
         format!("NOT EXISTS (SELECT 1 FROM {table} WHERE {table}.{key} = waterway_displaced.pk{collate})")
     }
 
-    /// A row as JSON: an object of texts and NULLs, and `large` for what is too large.
-    fn row(&self, of: &str, large: u8) -> String {
+    /// A row as JSON: an object of texts and NULLs, and `large`, if there is one, for what is too large.
+    fn row(&self, of: &str, large: Option<u8>) -> String {
         let columns = &self.layout.columns;
-        let limit = VALUE_LIMIT.min(ROW_LIMIT / columns.len());
+        let limit = large.map(|large| (VALUE_LIMIT.min(ROW_LIMIT / columns.len()), large));
         let member = |column: &String| {
             let place = format!("{of}.{}", quoted(column));
             let is_number = self.layout.is_rowid && *column == self.layout.key;
-            let value = if is_number { format!("{place} || ''") } else { text_of(&place, limit, large) };
+            let value = if is_number { format!("{place} || ''") } else { text_of(&place, limit) };
             format!("{}, {value}", literal(column))
         };
         let call = |columns: &[String]| {
@@ -242,19 +243,25 @@ impl<'a> Sql<'a> {
     }
 }
 
-/// A value as an exact text; NULL stays NULL, and what is too large becomes a number.
+/// A value as an exact text; NULL stays NULL, and what is beyond a limit becomes the number beside it.
 ///
 /// A real number is what SQLite shows, with 15 digits, if that is read as the same number, and not only by SQLite,
 /// which reads exactly what is of a usual size. Otherwise it has 17 digits. Joining an empty text makes a text of
 /// whatever it is, and of JSON, which would go in as it is, as well.
-fn text_of(value: &str, limit: usize, large: u8) -> String {
-    let is_large = format!("WHEN length(CAST({value} AS BLOB)) > {limit} THEN {large}");
+fn text_of(value: &str, limit: Option<(usize, u8)>) -> String {
+    let within = |text: String| match limit {
+        Some((limit, large)) => {
+            format!("CASE WHEN length(CAST({value} AS BLOB)) > {limit} THEN {large} ELSE {text} END")
+        }
+        None => text,
+    };
+    let (text, blob) = (within(format!("{value} || ''")), within(format!("hex({value})")));
     let short = format!("CAST({value} AS TEXT)");
     format!(
-        "CASE typeof({value}) WHEN 'text' THEN CASE {is_large} ELSE {value} || '' END \
+        "CASE typeof({value}) WHEN 'text' THEN {text} \
          WHEN 'real' THEN CASE WHEN abs({value}) BETWEEN 1e-7 AND 1e15 AND CAST({short} AS REAL) = {value} \
          THEN {short} ELSE printf('%!.17g', {value}) END \
-         WHEN 'blob' THEN CASE {is_large} ELSE hex({value}) END ELSE {value} || '' END"
+         WHEN 'blob' THEN {blob} ELSE {value} || '' END"
     )
 }
 

@@ -86,6 +86,30 @@ async fn who_hears_a_row_in_two_groups_hears_each_update_once() {
 }
 
 #[tokio::test]
+async fn a_value_of_any_size_ends_no_subscription() {
+    let site = Fixture::new().await;
+    let mut client = site.subscribed("1").await;
+    let insert = query("INSERT INTO app_thing (id, name, room, secret) VALUES (7, 'a', 1, $1)");
+    insert.bind("x".repeat(1_100_000)).execute(&site.db).await.unwrap();
+    match site.db.dialect() {
+        Dialect::Sqlite => client.read_snapshot().await,
+        Dialect::Postgres => drop(client.change().await),
+    }
+    assert_eq!(client.view[&7], thing("a", 0, 1));
+    assert_eq!(site.subscribed("1").await.view, client.view);
+    let update = json!({"action": "update", "pk": 7, "data": {"amount": 2}, "request_id": 1});
+    client.say(update).await;
+    let mut was_answered = false;
+    while !was_answered || client.view[&7]["amount"] != 2 {
+        let frame = client.hear().await;
+        was_answered |= frame["ok"] == "update";
+        if frame["ok"].is_null() {
+            client.take(&frame);
+        }
+    }
+}
+
+#[tokio::test]
 async fn what_nobody_can_see_is_not_told() {
     let site = Fixture::new().await;
     site.execute("INSERT INTO app_thing (id, name, room) VALUES (7, 'a', 1)").await;
