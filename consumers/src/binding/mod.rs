@@ -160,7 +160,9 @@ pub trait Binding: Send + Sync + Sized + 'static {
     /// Whatever stands against its subscribing: a refusal is answered.
     fn subscriptions(&self, scope: &Scope) -> Result<Vec<GroupName>>;
 
-    /// Whether a connection may do this. Asked first: of a create without a row, else with the row as it is stored.
+    /// Whether a connection may do this. Asked first: of a create without a row, else with the row as it is stored,
+    /// and within the transaction that will write it. It may read the database on another connection; to write there,
+    /// it would wait for that transaction.
     fn permits(
         &self,
         scope: &Scope,

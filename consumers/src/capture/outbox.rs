@@ -113,15 +113,15 @@ pub(crate) async fn open(
 ) -> Result<Box<dyn Outbox>, CaptureError> {
     Ok(match db {
         Db::Sqlite(db) => Box::new(SqliteOutbox::open(db, tables, cursor).await?),
-        Db::Postgres(pool) => Box::new(PostgresOutbox::open(pool, tables, cursor).await?),
+        Db::Postgres(db) => Box::new(PostgresOutbox::open(&db.pool, tables, cursor).await?),
     })
 }
 
 /// Which changes a transaction's snapshot holds. It takes the snapshot, if nothing was read before.
 pub(crate) async fn seen(transaction: &mut Transaction) -> Result<Seen, CaptureError> {
     match transaction {
-        Transaction::Sqlite(transaction, _) => sqlite::seen(transaction).await,
-        Transaction::Postgres(transaction) => postgres::seen(transaction).await,
+        Transaction::Sqlite(transaction, ..) => sqlite::seen(transaction).await,
+        Transaction::Postgres(transaction, _) => postgres::seen(transaction).await,
     }
 }
 
@@ -132,8 +132,8 @@ pub(crate) async fn row_as_json(
     alias: &str,
 ) -> Result<String, CaptureError> {
     match transaction {
-        Transaction::Sqlite(transaction, _) => sqlite::row_as_json(transaction, table, alias).await,
-        Transaction::Postgres(_) => Ok(postgres::row_as_json(alias)),
+        Transaction::Sqlite(transaction, ..) => sqlite::row_as_json(transaction, table, alias).await,
+        Transaction::Postgres(..) => Ok(postgres::row_as_json(alias)),
     }
 }
 

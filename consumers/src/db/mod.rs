@@ -6,6 +6,7 @@ mod query;
 mod sqlite;
 pub mod testing;
 mod value;
+mod writers;
 
 use std::time::Duration;
 
@@ -17,6 +18,8 @@ pub(crate) use query::quoted;
 pub use query::{Query, Row, Target, query, script};
 pub use sqlx::AssertSqlSafe;
 pub use value::{Arg, read_decimal};
+pub use writers::Turn;
+use writers::Writers;
 
 /// How long a request waits for a connection, or for another program's lock, before it fails.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -37,35 +40,47 @@ pub enum Db {
     /// A file.
     Sqlite(SqliteDb),
     /// A server.
-    Postgres(PgPool),
+    Postgres(PostgresDb),
 }
 
-/// A SQLite file: its connections, and who wants to know when one of them commits.
+/// A SQLite file: its connections, whose turn it is to write, and who wants to know when one of them commits.
 #[derive(Debug, Clone)]
 pub struct SqliteDb {
     pub(crate) pool: SqlitePool,
+    pub(crate) writers: Writers,
     pub(crate) commits: Commits,
+}
+
+/// A PostgreSQL server: its connections, and whose turn it is to write.
+#[derive(Debug, Clone)]
+pub struct PostgresDb {
+    pub(crate) pool: PgPool,
+    pub(crate) writers: Writers,
 }
 
 impl From<SqlitePool> for Db {
     fn from(pool: SqlitePool) -> Self {
-        Self::Sqlite(SqliteDb { pool, commits: Commits::default() })
+        // SQLite lets no more write.
+        let writers = Writers::new(1, pool.options().get_acquire_timeout());
+        Self::Sqlite(SqliteDb { pool, writers, commits: Commits::default() })
     }
 }
 
 impl From<PgPool> for Db {
     fn from(pool: PgPool) -> Self {
-        Self::Postgres(pool)
+        let options = pool.options();
+        let writers = Writers::new(options.get_max_connections() / 2, options.get_acquire_timeout());
+        Self::Postgres(PostgresDb { pool, writers })
     }
 }
 
 /// A transaction; dropped without [`commit`](Self::commit), nothing of it is left.
 #[derive(Debug)]
 pub enum Transaction {
-    /// On SQLite.
-    Sqlite(sqlx::Transaction<'static, Sqlite>, Commits),
-    /// On PostgreSQL.
-    Postgres(sqlx::Transaction<'static, Postgres>),
+    /// On SQLite; with a turn it may write.
+    Sqlite(sqlx::Transaction<'static, Sqlite>, Commits, Option<Turn>),
+    /// On PostgreSQL; with a turn it may write.
+    Postgres(sqlx::Transaction<'static, Postgres>, Option<Turn>),
 }
 
 /// Which database it is, for the few statements that differ.
@@ -131,6 +146,8 @@ impl Db {
     ///   Connections are not encrypted yet.
     ///
     /// Either way, a statement waits up to 5 seconds for a connection, and again for what another program has locked.
+    /// Who writes waits as long for a turn before that: on SQLite one writes at a time, and on PostgreSQL half of the
+    /// connections may be in transactions that write, so that the others are there for reads, even within those.
     ///
     /// # Errors
     /// [`DbError::Address`] for any other address, [`DbError::Open`] when the file cannot be used, and
@@ -138,7 +155,7 @@ impl Db {
     /// starting, so it is asked again for 5 seconds.
     pub async fn open(address: &str) -> Result<Self, DbError> {
         if address.starts_with("postgres:") || address.starts_with("postgresql:") {
-            return Ok(Self::Postgres(postgres::open(address).await?));
+            return Ok(postgres::open(address).await?.into());
         }
         let path = address.strip_prefix("sqlite:").map(|rest| rest.strip_prefix("//").unwrap_or(rest));
         match path.filter(|path| !path.is_empty() && *path != ":memory:" && !path.contains('?')) {
@@ -160,7 +177,7 @@ impl Db {
     pub async fn close(&self) {
         match self {
             Self::Sqlite(db) => db.pool.close().await,
-            Self::Postgres(pool) => pool.close().await,
+            Self::Postgres(db) => db.pool.close().await,
         }
     }
 
@@ -170,10 +187,10 @@ impl Db {
     /// As the database says.
     pub async fn begin_read(&self) -> Result<Transaction, Error> {
         Ok(match self {
-            Self::Sqlite(db) => Transaction::Sqlite(db.pool.begin().await?, db.commits.clone()),
-            Self::Postgres(pool) => {
+            Self::Sqlite(db) => Transaction::Sqlite(db.pool.begin().await?, db.commits.clone(), None),
+            Self::Postgres(db) => {
                 let begin = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
-                Transaction::Postgres(pool.begin_with(begin).await?)
+                Transaction::Postgres(db.pool.begin_with(begin).await?, None)
             }
         })
     }
@@ -184,17 +201,22 @@ impl Db {
     /// another was faster, and would fail without waiting. On PostgreSQL writers go side by side: who writes what
     /// depends on a read must first lock a row that all such writers lock.
     ///
+    /// Who is in one may read on another connection meanwhile, but should not begin another one: all others may wait
+    /// for this one's turn.
+    ///
     /// # Errors
     /// As the database says, for example that the lock was not free within 5 seconds.
     pub async fn begin_write(&self) -> Result<Transaction, Error> {
         Ok(match self {
             Self::Sqlite(db) => {
+                let turn = db.writers.turn().await?;
                 let transaction = db.pool.begin_with("BEGIN IMMEDIATE").await?;
-                Transaction::Sqlite(transaction, db.commits.clone())
+                Transaction::Sqlite(transaction, db.commits.clone(), Some(turn))
             }
-            Self::Postgres(pool) => {
+            Self::Postgres(db) => {
+                let turn = db.writers.turn().await?;
                 let begin = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE";
-                Transaction::Postgres(pool.begin_with(begin).await?)
+                Transaction::Postgres(db.pool.begin_with(begin).await?, Some(turn))
             }
         })
     }
@@ -206,7 +228,7 @@ impl Transaction {
     pub fn dialect(&self) -> Dialect {
         match self {
             Self::Sqlite(..) => Dialect::Sqlite,
-            Self::Postgres(_) => Dialect::Postgres,
+            Self::Postgres(..) => Dialect::Postgres,
         }
     }
 
@@ -216,18 +238,20 @@ impl Transaction {
     /// As the database says; nothing of it is left then, unless the connection broke on the answer's way.
     pub async fn commit(self) -> Result<(), Error> {
         match self {
-            Self::Sqlite(inner, commits) => {
+            Self::Sqlite(inner, commits, _turn) => {
                 inner.commit().await?;
                 commits.tell();
                 Ok(())
             }
-            Self::Postgres(inner) => inner.commit().await,
+            Self::Postgres(inner, _turn) => inner.commit().await,
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use futures_util::future::join_all;
+
     use super::*;
     use crate::db::testing::TestDatabase;
 
@@ -276,6 +300,22 @@ mod tests {
         assert_eq!(query("INSERT INTO t VALUES (1)").execute(&mut tx).await.unwrap(), 1);
         drop(tx);
         assert_eq!(count(&db).await, 0);
+    }
+
+    #[tokio::test]
+    async fn many_writers_leave_connections_to_what_they_read_meanwhile() {
+        let database = TestDatabase::new();
+        let db = database.open().await;
+        query("CREATE TABLE t (n BIGINT)").execute(&db).await.unwrap();
+        let write = async |db: Db| {
+            let mut tx = db.begin_write().await.unwrap();
+            // On a connection of its own, as `Binding::permits` may.
+            count(&db).await;
+            query("INSERT INTO t VALUES (1)").execute(&mut tx).await.unwrap();
+            tx.commit().await.unwrap();
+        };
+        join_all((0..12).map(|_| write(db.clone()))).await;
+        assert_eq!(count(&db).await, 12);
     }
 
     #[tokio::test]

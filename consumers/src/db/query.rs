@@ -43,7 +43,7 @@ impl<'c> From<&'c Db> for Target<'c> {
     fn from(db: &'c Db) -> Self {
         match db {
             Db::Sqlite(db) => Self::SqlitePool(db),
-            Db::Postgres(pool) => Self::PostgresPool(pool),
+            Db::Postgres(db) => Self::PostgresPool(&db.pool),
         }
     }
 }
@@ -51,8 +51,8 @@ impl<'c> From<&'c Db> for Target<'c> {
 impl<'c> From<&'c mut Transaction> for Target<'c> {
     fn from(transaction: &'c mut Transaction) -> Self {
         match transaction {
-            Transaction::Sqlite(inner, _) => Self::Sqlite(inner),
-            Transaction::Postgres(inner) => Self::Postgres(inner),
+            Transaction::Sqlite(inner, ..) => Self::Sqlite(inner),
+            Transaction::Postgres(inner, _) => Self::Postgres(inner),
         }
     }
 }
@@ -72,6 +72,7 @@ impl Query {
         let Self { sql, args } = self;
         Ok(match target.into() {
             Target::SqlitePool(on) => {
+                let _turn = on.writers.turn().await?;
                 let done = sqlx::query_with(sql, value::for_sqlite(args)?).execute(&on.pool).await?;
                 on.commits.tell();
                 done.rows_affected()
@@ -97,6 +98,7 @@ impl Query {
         Ok(match target.into() {
             Target::SqlitePool(on) => {
                 let may_write = !sql.as_str().trim_start().starts_with("SELECT");
+                let _turn = if may_write { Some(on.writers.turn().await?) } else { None };
                 let rows = sqlx::query_with(sql, value::for_sqlite(args)?).fetch_all(&on.pool).await?;
                 if may_write {
                     on.commits.tell();
@@ -201,6 +203,7 @@ pub async fn script(target: impl Into<Target<'_>> + Send, sql: impl SqlSafeStr) 
     let script = sqlx::raw_sql(sql);
     match target.into() {
         Target::SqlitePool(on) => {
+            let _turn = on.writers.turn().await?;
             script.execute(&on.pool).await?;
             on.commits.tell();
             Ok(())

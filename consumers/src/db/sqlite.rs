@@ -44,8 +44,10 @@ fn by_value(left: &str, right: &str) -> Ordering {
 #[cfg(test)]
 mod tests {
     use sqlx::Row;
+    use tokio::task::JoinSet;
 
     use super::*;
+    use crate::db::{Db, query};
 
     async fn open_in(folder: &tempfile::TempDir) -> SqlitePool {
         let path = folder.path().join("test.db");
@@ -87,5 +89,21 @@ mod tests {
         assert_eq!(by_value("1.50", "1.5"), Ordering::Equal);
         assert_eq!(by_value("5.0e-05", "0.00005"), Ordering::Equal);
         assert_eq!(by_value("1.0e+20", "99"), Ordering::Greater);
+    }
+
+    #[tokio::test]
+    async fn statements_that_wait_for_the_lock_keep_no_reader_waiting() {
+        let folder = tempfile::tempdir().unwrap();
+        let db = Db::from(open_in(&folder).await);
+        query("CREATE TABLE t (n BIGINT)").execute(&db).await.unwrap();
+        let lock = db.begin_write().await.unwrap();
+        let insert = async |db: Db| query("INSERT INTO t VALUES (1)").execute(&db).await;
+        let waiting: JoinSet<_> = (0..12).map(|_| insert(db.clone())).collect();
+        tokio::task::yield_now().await;
+        query("SELECT n FROM t").fetch_all(&db).await.unwrap();
+        lock.commit().await.unwrap();
+        for inserted in waiting.join_all().await {
+            assert_eq!(inserted.unwrap(), 1);
+        }
     }
 }

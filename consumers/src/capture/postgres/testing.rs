@@ -20,8 +20,8 @@ pub(super) struct World {
 impl World {
     pub(super) async fn new() -> Self {
         let database = TestDatabase::new();
-        let Db::Postgres(pool) = database.open().await else { panic!("these tests need PostgreSQL") };
-        Self { pool, _database: database }
+        let Db::Postgres(db) = database.open().await else { panic!("these tests need PostgreSQL") };
+        Self { pool: db.pool, _database: database }
     }
 
     /// One with a table `t (id, n)`.
