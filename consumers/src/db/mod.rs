@@ -86,7 +86,7 @@ pub enum Transaction {
 /// Which database it is, for the few statements that differ.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Dialect {
-    /// SQLite 3.35 or later.
+    /// SQLite 3.38 or later.
     Sqlite,
     /// PostgreSQL 13 or later.
     Postgres,
