@@ -103,7 +103,8 @@ impl<B: Binding> Bound<B> {
             row.map(|row| binding.groups(row).into_iter().collect::<BTreeSet<_>>()).unwrap_or_default()
         };
         let (old, new) = (groups(before), groups(after));
-        let is_same = before.is_some() && looks(before) == looks(after);
+        // Who follows a group that loses the row may follow one that keeps it, and has to hear that last.
+        let is_same = before.is_some() && old == new && looks(before) == looks(after);
         let lost = old.difference(&new).map(|group| (group, Action::Delete));
         let kept = old.intersection(&new).filter(|_| !is_same).map(|group| (group, Action::Update));
         let gained = new.difference(&old).map(|group| (group, Action::Create));

@@ -86,6 +86,17 @@ async fn who_hears_a_row_in_two_groups_hears_each_update_once() {
 }
 
 #[tokio::test]
+async fn who_keeps_a_row_by_another_group_keeps_it() {
+    let site = Fixture::new().await;
+    site.execute("INSERT INTO app_thing (id, name, room, secret) VALUES (7, 'a', 1, '2')").await;
+    let mut both = site.subscribed("1,2").await;
+    site.execute("UPDATE app_thing SET secret = '3'").await;
+    assert_eq!(both.change().await["action"], "delete", "of one group it leaves");
+    assert_eq!(both.change().await["action"], "update", "in the other it stays, though it looks the same");
+    assert_eq!(both.view, site.subscribed("1,2").await.view);
+}
+
+#[tokio::test]
 async fn a_value_of_any_size_ends_no_subscription() {
     let site = Fixture::new().await;
     let mut client = site.subscribed("1").await;
