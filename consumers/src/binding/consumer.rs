@@ -1,12 +1,12 @@
 //! The consumer of a binding: reads and writes of one client, each of them answered.
 
-use channel_layer::{GroupName, LayerError, Missed};
+use channel_layer::{GroupName, Missed};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::write::Refusal;
 use super::{Binding, Bound, FieldErrors, Following, snapshot};
-use crate::{Context, Error, Json, NoEvents, Result, WebsocketConsumer};
+use crate::{Close, CloseCode, Context, Error, Json, NoEvents, Result, WebsocketConsumer};
 
 /// Serves one client of a binding, on a socket of its own or as a stream of a
 /// [`Demultiplexer`](crate::Demultiplexer). The [module](super) has its protocol.
@@ -83,7 +83,8 @@ impl<B: Binding> BindingConsumer<B> {
         };
         // What was followed before ends first: none of it may come behind the new snapshot.
         self.following = None;
-        let (following, transaction) = self.bound.follow(ctx, groups.clone()).await?;
+        let followed = self.bound.follow(ctx, groups.clone()).await;
+        let (following, transaction) = followed.map_err(Refusal::of_following)?;
         snapshot::send(&self.bound, ctx, transaction, &groups).await?;
         self.following = Some(following);
         Ok(())
@@ -151,16 +152,16 @@ impl<B: Binding> WebsocketConsumer for BindingConsumer<B> {
             return Ok(());
         }
         match self.subscribe(ctx).await {
+            Ok(()) => Ok(()),
+            // Nobody has asked, so an answer may be passed over. A client that is closed knows that it hears no more.
+            Err(Refusal::NotAvailable) => {
+                Err(Close::new(CloseCode::TRY_AGAIN, "the subscription was lost: try again").into())
+            }
             Err(refusal) => {
                 let refusal = refusal.unless_fatal()?;
                 let answer = serde_json::json!({"error": refusal.error(), "action": Wanted::Subscribe});
                 ctx.send_json(&answer).await
             }
-            Ok(()) => Ok(()),
         }
-    }
-
-    async fn layer_failed(&mut self, ctx: &mut Context, _: &LayerError) -> Result {
-        ctx.send_json(&serde_json::json!({"error": "not available"})).await
     }
 }

@@ -86,10 +86,13 @@
 //! | `{"action":"update","pk","data","model","key"}` | a row as it is now |
 //! | `{"action":"delete","pk","model","key"}` | a row that is gone, or no longer for this client |
 //! | `{"ok":ACTION,"pk","request_id"}` | the answer to a write that had a `request_id` |
-//! | `{"error":…,"action","fields","request_id"}` | the answer to what was not done; nothing was changed |
+//! | `{"error":…,"action","fields","request_id"}` | the answer to what was not done: nothing was changed, and after a `subscribe` nothing is followed |
 //!
 //! `error` is `bad request`, `not permitted`, `not found`, `invalid` (then `fields` has a list of reasons for each
 //! field) or `not available`. What is told twice, as it may be after a crash, has the same `key`.
+//!
+//! When changes were lost, a new snapshot comes by itself. If the database or the channel layer is away just then, the
+//! socket, or the stream, is closed with 1013, and the client connects and subscribes again.
 
 mod consumer;
 mod feed;

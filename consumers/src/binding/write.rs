@@ -19,7 +19,7 @@ pub(super) enum Refusal {
     NotPermitted,
     NotFound,
     Invalid(FieldErrors),
-    /// The database failed; the cause is in the log.
+    /// The database or the channel layer failed; the cause is in the log.
     NotAvailable,
     /// What ends the stream or the socket: a defect, or a client that is gone.
     Fatal(Error),
@@ -29,6 +29,14 @@ impl Refusal {
     pub(super) fn failed(cause: &dyn std::error::Error) -> Self {
         tracing::error!(%cause, "a client's request to a binding failed");
         Self::NotAvailable
+    }
+
+    /// When a subscription could not begin, for which it takes the layer and the database, and nobody's code but ours.
+    pub(super) fn of_following(error: Error) -> Self {
+        match error {
+            Error::Defect(cause) => Self::failed(&*cause),
+            error => error.into(),
+        }
     }
 
     fn field(field: &str, reason: impl Into<String>) -> Self {
@@ -66,6 +74,7 @@ impl From<Error> for Refusal {
     fn from(error: Error) -> Self {
         match error {
             Error::Deny(_) => Self::NotPermitted,
+            Error::Layer(cause) => Self::failed(&cause),
             error => Self::Fatal(error),
         }
     }

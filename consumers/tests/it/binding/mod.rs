@@ -2,6 +2,7 @@
 //!
 //! The tests run on SQLite, and on PostgreSQL where the environment names a server.
 
+mod failures;
 mod following;
 mod property;
 mod torture;
@@ -15,9 +16,11 @@ use consumers::capture::{Capture, Capturing};
 use consumers::db::testing::TestDatabase;
 use consumers::db::{Db, Dialect, query, script};
 use consumers::testing::{Unexpected, WebsocketCommunicator};
-use consumers::{Demultiplexer, GroupName, InMemoryLayer, Result, Scope};
+use consumers::{Demultiplexer, GroupName, Result, Scope};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+
+use crate::support::TestLayer;
 
 /// A thing in a room; everyone in the room sees it.
 #[derive(Debug, Serialize, Deserialize)]
@@ -73,6 +76,7 @@ impl Binding for Things {
 /// A database with things, and what is captured of it.
 struct Fixture {
     db: Db,
+    layer: Arc<TestLayer>,
     things: Bound<Things>,
     _capturing: Capturing,
     _database: TestDatabase,
@@ -92,10 +96,11 @@ impl Fixture {
         let db = database.open().await;
         let table = if db.dialect() == Dialect::Sqlite { SQLITE } else { POSTGRES };
         script(&db, table).await.unwrap();
-        let mut capture = Capture::new(db.clone(), Arc::new(InMemoryLayer::default()));
+        let layer = TestLayer::shared();
+        let mut capture = Capture::new(db.clone(), layer.clone());
         let things = capture.bind(Things);
         let _capturing = capture.start().await.unwrap();
-        Self { db, things, _capturing, _database: database }
+        Self { db, layer, things, _capturing, _database: database }
     }
 
     /// A client that is connected, and follows nothing yet.
