@@ -12,7 +12,8 @@ use crate::{ChannelLayers, CloseCode, Context, Event, Frame, FromFrame, Result, 
 /// A consumer is made from its scope, lives as long as its socket and owns its state: handlers take `&mut self`,
 /// run one after another, and once started run to their end (the one exception: the deadline of a shutdown). The
 /// socket is read and pinged beside a running handler, so a slow handler slows its own socket and loses none. When 16
-/// frames or 64 KiB wait behind it, nothing is read any more, and pings that follow them wait, too.
+/// frames or 64 KiB wait behind it, nothing is read any more, and pings that follow them wait, too. Memberships are
+/// renewed between handlers: one that runs for two thirds of the layer's `group_expiry`, 16 hours by default, lets them lapse.
 ///
 /// What a handler's error does is told at [`Error`](crate::Error).
 ///
