@@ -66,14 +66,17 @@ async fn read<B: Binding>(
         tracing::error!(table = B::TABLE, "a snapshot has too many rows: narrow the binding");
         return Err(Refusal::NotAvailable);
     }
-    let mut rows = Vec::new();
+    let (mut rows, mut unreadable, all) = (Vec::new(), 0, found.len());
     for columns in found {
         let row = match columns.read::<B::Row>() {
             Ok(row) => row,
             // One value that a foreign program has stored must not keep everyone from all other rows.
             Err(cause) if !cause.column.is_empty() => {
-                let (table, key) = (B::TABLE, columns.get(B::KEY));
-                tracing::error!(table, key, %cause, "a row cannot be read and is left out of a snapshot");
+                if unreadable == 0 {
+                    let (table, key) = (B::TABLE, columns.get(B::KEY));
+                    tracing::error!(table, key, %cause, "this row, and perhaps more, cannot be read and is left out");
+                }
+                unreadable += 1;
                 continue;
             }
             Err(cause) => return Err(Refusal::failed(&cause)),
@@ -82,5 +85,6 @@ async fn read<B: Binding>(
             rows.extend(shown(&row, B::KEY).map(|(pk, data)| Row { pk, data }));
         }
     }
-    Ok(rows)
+    // Then it is the type of the rows that is wrong.
+    if all > 0 && unreadable == all { Err(Refusal::NotAvailable) } else { Ok(rows) }
 }

@@ -311,6 +311,7 @@ mod tests {
             let mut tx = db.begin_write().await.unwrap();
             // On a connection of its own, as `Binding::permits` may.
             count(&db).await;
+            query("with one AS (select 1) select * from one").fetch_all(&db).await.unwrap();
             query("INSERT INTO t VALUES (1)").execute(&mut tx).await.unwrap();
             tx.commit().await.unwrap();
         };

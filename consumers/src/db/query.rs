@@ -57,6 +57,16 @@ impl<'c> From<&'c mut Transaction> for Target<'c> {
     }
 }
 
+/// Whether a statement that returns rows may write, too, as `INSERT … RETURNING` does.
+fn may_write(sql: &str) -> bool {
+    let mut words =
+        sql.split(|part: char| !part.is_alphanumeric() && part != '_').filter(|word| !word.is_empty());
+    let is_one = |word: &str, of: &[&str]| of.iter().any(|other| word.eq_ignore_ascii_case(other));
+    let reads = ["SELECT", "VALUES", "EXPLAIN", "PRAGMA"];
+    let only_reads = words.clone().next().is_none_or(|first| is_one(first, &reads));
+    !only_reads && words.any(|word| is_one(word, &["INSERT", "UPDATE", "DELETE", "REPLACE"]))
+}
+
 impl Query {
     /// Gives the next argument its value.
     pub fn bind(mut self, value: impl Into<Arg>) -> Self {
@@ -97,7 +107,7 @@ impl Query {
         let Self { sql, args } = self;
         Ok(match target.into() {
             Target::SqlitePool(on) => {
-                let may_write = !sql.as_str().trim_start().starts_with("SELECT");
+                let may_write = may_write(sql.as_str());
                 let _turn = if may_write { Some(on.writers.turn().await?) } else { None };
                 let rows = sqlx::query_with(sql, value::for_sqlite(args)?).fetch_all(&on.pool).await?;
                 if may_write {
@@ -211,5 +221,29 @@ pub async fn script(target: impl Into<Target<'_>> + Send, sql: impl SqlSafeStr) 
         Target::Sqlite(on) => script.execute(on).await.map(drop),
         Target::PostgresPool(on) => script.execute(on).await.map(drop),
         Target::Postgres(on) => script.execute(on).await.map(drop),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_are_told_from_writes() {
+        for sql in [
+            "SELECT replace(a, 'x', 'y') FROM t",
+            "\n  select updated_at FROM t",
+            "/* a comment */ SELECT 1",
+            "WITH n AS (SELECT 1) SELECT * FROM n",
+            "PRAGMA user_version",
+            "VALUES (1)",
+        ] {
+            assert!(!may_write(sql), "{sql}");
+        }
+        for sql in
+            ["insert into t values (1) returning id", "WITH n AS (SELECT 1) DELETE FROM t RETURNING id"]
+        {
+            assert!(may_write(sql), "{sql}");
+        }
     }
 }

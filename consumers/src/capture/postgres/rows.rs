@@ -17,7 +17,7 @@ use super::cursor::text_of;
 const LIMIT: i64 = BATCH as i64 + 1;
 
 /// How much one read takes, in bytes as they are stored; the row that goes beyond is still taken. Long rows are stored
-/// compressed, and how long they are is known only once they are unpacked: it may be eighty times as much.
+/// compressed, and how long they are is known only once they are unpacked: it may be a hundred times as much.
 pub(super) const BATCH_BYTES: i64 = 1 << 20;
 
 /// What is new by now, and the snapshot that says so: of one statement, so both are of one moment.

@@ -195,8 +195,10 @@ impl Relay {
         self.tidy().await?;
         (self.tidied, self.told) = (Instant::now(), 0);
         if self.mended.elapsed() >= HOUSEKEEPING {
-            self.mended = Instant::now();
             self.mend().await?;
+            // It may have waited for locks, and what was committed meanwhile goes first.
+            self.mended = Instant::now();
+            self.tidied = self.mended;
         }
         Ok(())
     }
