@@ -15,12 +15,13 @@ use crate::{Error, Result, Scope, Transport, WebsocketConsumer};
 /// freely, since each is opened in the same way.
 #[async_trait]
 pub trait Application: Send + Sync + 'static {
-    /// Serves one socket from its handshake to its end.
+    /// Serves one socket from its handshake to its end. Until it first has to wait it runs in the task of the request, then in
+    /// one of its own: a tracing span for the socket wants no parent, or the request's span lives as long.
     async fn open(&self, scope: Scope, transport: Transport);
 
-    /// Whether it serves a path of which this much is left after the outer routers' matches. A router asks before
+    /// Whether it serves a path of which this much is left after the outer routers' matches. A router of URLs asks before
     /// it hands the socket over, so that the next route can be tried; what is no router serves only where nothing
-    /// is left.
+    /// is left. Where no router of URLs stands before it, an application gets every path unasked.
     fn resolves(&self, remaining_path: &str) -> bool {
         remaining_path.is_empty()
     }

@@ -1,7 +1,10 @@
 //! The orderly end of many connections.
 
+use std::future::poll_fn;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::Poll;
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
@@ -82,6 +85,19 @@ impl Shutdown {
     /// Runs a connection as a task of its own, which [`drain`](Self::drain) waits for.
     pub fn spawn(&self, connection: impl Future<Output = ()> + Send + 'static) {
         self.0.connections.spawn(connection);
+    }
+
+    /// The same, but its first turn is taken in the calling task: most connections are answered in it, and then neither task
+    /// has to wake the other for that. A panic ends the connection alone.
+    pub async fn begin(&self, connection: impl Future<Output = ()> + Send + 'static) {
+        // It counts before its first turn, in which it may ask whether the end has begun.
+        let mut connection = Box::pin(self.0.connections.track_future(connection));
+        let begun = poll_fn(|cx| {
+            Poll::Ready(catch_unwind(AssertUnwindSafe(|| connection.as_mut().poll(cx).is_pending())))
+        });
+        if begun.await.unwrap_or_default() {
+            tokio::spawn(connection);
+        }
     }
 
     /// What a demultiplexer's streams get. They do not drain by themselves, for the demultiplexer tells them the

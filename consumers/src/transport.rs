@@ -11,7 +11,7 @@ use crate::{Close, Denial, Error, Frame, Outbound, Shutdown};
 
 /// What an application is given to talk over: the socket's two directions and the answer to its handshake.
 ///
-/// A server makes one for each handshake, spawns [`Application::open`](crate::Application::open) with it and waits
+/// A server makes one for each handshake, runs [`Application::open`](crate::Application::open) with it and waits
 /// for the answer. Dropping it unanswered refuses the handshake with 500.
 pub struct Transport {
     pub(crate) socket: Box<dyn Socket>,

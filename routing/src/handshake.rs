@@ -1,14 +1,9 @@
 //! The opening handshake: from an HTTP request to an application with a socket, and its answer back.
 
-use std::future::poll_fn;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::task::Poll;
 
 use axum_core::body::Body;
-use consumers::{Acceptance, Application, Denial, Handshake, Outbound, Scope, Shutdown, Transport};
-use futures_util::FutureExt;
-use futures_util::future::BoxFuture;
+use consumers::{Acceptance, Application, Denial, Handshake, Outbound, Scope, Transport};
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Version, header};
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
@@ -45,7 +40,7 @@ pub(crate) async fn answer<B>(
         let (scope, transport) = emptied(given);
         app.open(scope, transport).await;
     };
-    begin(opened.boxed(), &site.shutdown).await;
+    site.shutdown.begin(opened).await;
     match tokio::time::timeout(site.sockets.handshake_timeout, answer).await {
         Ok(Ok(Handshake::Accept(acceptance))) => switching(&key, acceptance),
         Ok(Ok(Handshake::Deny(denial))) => denied(denial),
@@ -54,18 +49,6 @@ pub(crate) async fn answer<B>(
             tracing::warn!("a consumer has neither accepted nor refused a handshake in time");
             plain(StatusCode::SERVICE_UNAVAILABLE, "try again later")
         }
-    }
-}
-
-/// Takes the first turn of a socket here, and leaves the others to a task. Most applications answer in their first, and then
-/// neither of the two tasks has to wake the other for it.
-async fn begin(mut opened: BoxFuture<'static, ()>, shutdown: &Shutdown) {
-    let begun = poll_fn(|cx| {
-        // As a task would, it ends alone.
-        Poll::Ready(catch_unwind(AssertUnwindSafe(|| opened.poll_unpin(cx).is_pending())))
-    });
-    if begun.await.unwrap_or_default() {
-        shutdown.spawn(opened);
     }
 }
 
@@ -82,7 +65,7 @@ fn check<B>(request: &Request<B>) -> Result<HeaderValue, Box<Response<Body>>> {
     if request.method() != Method::GET || request.version() < Version::HTTP_11 {
         return bad("a WebSocket handshake is a GET over HTTP/1.1");
     }
-    if !has_one_host(headers) {
+    if !has_one_host(headers, request.version()) {
         return bad("a request names one host");
     }
     if !has_token(headers, &header::CONNECTION, "upgrade") {
@@ -103,10 +86,13 @@ fn check<B>(request: &Request<B>) -> Result<HeaderValue, Box<Response<Body>>> {
     Ok(accept)
 }
 
-/// Whether a request names its host, and only one: what trusts the first, such as the check of an origin, must not differ
-/// from a proxy that goes by the second (RFC 9112, section 3.2).
-pub(crate) fn has_one_host(headers: &HeaderMap) -> bool {
-    headers.get_all(header::HOST).iter().take(2).count() == 1
+/// Whether a request names its host, which HTTP/1.0 need not, and only one: what trusts the first, such as the check of an
+/// origin, must not differ from a proxy that goes by the second (RFC 9112, section 3.2).
+pub(crate) fn has_one_host(headers: &HeaderMap, version: Version) -> bool {
+    match headers.get_all(header::HOST).iter().take(2).count() {
+        0 => version < Version::HTTP_11,
+        hosts => hosts == 1,
+    }
 }
 
 /// The answer where a WebSocket of this version is all that is served.

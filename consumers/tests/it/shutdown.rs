@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use consumers::testing::WebsocketCommunicator;
 use consumers::{ChannelLayers, Outbound, Shutdown, StatusCode, Transport};
+use futures_util::FutureExt;
 use tokio::time::Instant;
 
 use crate::support::{Probe, Silent, Talk, TestLayer, open_over, settled};
@@ -154,4 +155,24 @@ async fn a_peer_that_never_answers_a_close_does_not_outlive_the_deadline() {
     settled().await;
     assert_eq!(probe.log.of("disconnect"), ["4000"]);
     assert_eq!(drain(&shutdown, 5).await, 5000);
+}
+
+#[tokio::test]
+async fn a_connection_counts_before_its_first_turn() {
+    let shutdown = Shutdown::new();
+    let (told, hears) = tokio::sync::oneshot::channel();
+    let end = shutdown.clone();
+    let connection = async move {
+        let has_ended = end.drain(Duration::from_secs(1)).now_or_never().is_some();
+        told.send(has_ended).unwrap();
+    };
+    shutdown.begin(connection).await;
+    assert!(!hears.await.unwrap(), "it would end without this connection");
+}
+
+#[tokio::test]
+async fn a_connection_that_panics_in_its_first_turn_ends_alone() {
+    let shutdown = Shutdown::new();
+    shutdown.begin(async { panic!("at once") }).await;
+    shutdown.drain(Duration::from_secs(1)).await;
 }

@@ -14,7 +14,7 @@ use bytes::Bytes;
 use consumers::{ChannelLayers, Shutdown};
 use futures_util::TryFutureExt;
 use futures_util::future::{Either, ready};
-use http::{Request, Response, StatusCode, Version};
+use http::{Request, Response, StatusCode};
 use http_body::Body as HttpBody;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
@@ -203,8 +203,7 @@ where
     B::Error: Into<BoxError>,
 {
     service_fn(move |mut request: Request<Incoming>| {
-        // HTTP/1.0 knows of no hosts.
-        if request.version() == Version::HTTP_11 && !has_one_host(request.headers()) {
+        if !has_one_host(request.headers(), request.version()) {
             let refusal = plain(StatusCode::BAD_REQUEST, "a request names one host");
             return Either::Left(ready(Ok(refusal)));
         }

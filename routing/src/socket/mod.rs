@@ -274,9 +274,9 @@ impl Socket for ServerSocket {
     }
 
     fn hurry(&mut self) {
-        if let Some(farewell) = &mut self.farewell {
-            farewell.end_within(self.config.close_timeout);
-        }
+        // It may be about to begin, when the peer has closed by itself.
+        let limit = self.config.close_timeout;
+        self.farewell.get_or_insert_with(|| Farewell::within(limit)).end_within(limit);
     }
 }
 
@@ -417,20 +417,35 @@ mod tests {
         }
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn a_peer_that_never_stops_sending_is_left_all_the_same() {
+    fn lingering(farewell: Option<Box<Farewell>>) -> ServerSocket {
         let outbound = Outbound::new();
         outbound.attach(tokio::io::sink());
-        let mut socket = ServerSocket {
+        ServerSocket {
             phase: Phase::Lingering(Box::new(Chatty)),
             outbound,
             config: Arc::default(),
             keepalive: Keepalive::default(),
-            farewell: Some(Farewell::within(TAKE_TIMEOUT)),
-        };
+            farewell,
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_peer_that_never_stops_sending_is_left_all_the_same() {
+        let mut socket = lingering(Some(Farewell::within(TAKE_TIMEOUT)));
         let mut end = poll_fn(|cx| socket.poll_next(cx));
         assert!(poll!(&mut end).is_pending());
         tokio::time::advance(TAKE_TIMEOUT).await;
+        assert!(matches!(poll!(&mut end), Poll::Ready(None)));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_farewell_that_begins_when_the_server_has_ended_is_short() {
+        let mut socket = lingering(None);
+        let limit = socket.config.close_timeout;
+        socket.hurry();
+        let mut end = poll_fn(|cx| socket.poll_next(cx));
+        assert!(poll!(&mut end).is_pending());
+        tokio::time::advance(limit).await;
         assert!(matches!(poll!(&mut end), Poll::Ready(None)));
     }
 }

@@ -205,6 +205,7 @@ async fn every_request_names_one_host() {
         assert_eq!(ask(site.addr, &format!("GET / HTTP/1.1\r\n{hosts}\r\n")).await.status, 400, "{hosts}");
     }
     assert_eq!(ask(site.addr, "GET / HTTP/1.0\r\n\r\n").await.status, 426);
+    assert_eq!(ask(site.addr, "GET / HTTP/1.0\r\nHost: a\r\nHost: b\r\n\r\n").await.status, 400);
 }
 
 #[tokio::test]
