@@ -88,6 +88,10 @@ impl Accounts {
         password: &str,
         peer: Option<Peer>,
     ) -> Result<Attempt, AccountError> {
+        // Who is refused anyway must not take one of the places to wait from the others.
+        if let Err(seconds) = self.inner.guesses.check(username, peer, Instant::now()) {
+            return Ok(Attempt::Throttled(seconds));
+        }
         let turn = self.inner.passwords.turn().await?;
         // Not before the turn: the password may change while one waits for it.
         let stored = user::find(&self.inner.db, username).await?;
@@ -175,6 +179,8 @@ fn unavailable(error: AccountError) -> IdentifyError {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use axum::http::Request;
     use routing::PeerAddr;
 
@@ -261,6 +267,23 @@ mod tests {
         };
         let (attempt, ()) = tokio::join!(biased; accounts.attempt("ana", "pw", None), another);
         assert!(matches!(attempt, Ok(Attempt::Wrong)));
+    }
+
+    #[tokio::test]
+    async fn who_is_over_a_limit_takes_no_place() {
+        let (accounts, _database) = with_ana().await;
+        let inner = &accounts.inner;
+        let mut request = Request::new(());
+        request.extensions_mut().insert(PeerAddr(([198, 51, 100, 7], 50_000).into()));
+        let peer = Peer::of(request.extensions());
+        let mut names = (0..).map(|n: u32| n.to_string());
+        while inner.guesses.attempt(&names.next().unwrap(), peer, Instant::now()).is_ok() {}
+        while inner.guesses.attempt("ben", None, Instant::now()).is_ok() {}
+        let _others = (inner.passwords.turn().await.unwrap(), inner.passwords.turn().await.unwrap());
+        for (username, peer) in [("ana", peer), ("ben", None)] {
+            let attempt = tokio::time::timeout(Duration::ZERO, accounts.attempt(username, "pw", peer)).await;
+            assert!(matches!(attempt, Ok(Ok(Attempt::Throttled(_)))), "{username} does not wait for a turn");
+        }
     }
 
     #[tokio::test]

@@ -49,6 +49,14 @@ impl Guesses {
         Self { names, peers: Throttle::new(PEER_ATTEMPTS, PEER_WINDOW) }
     }
 
+    /// Says how many seconds to wait where an attempt would be refused now; it counts nothing.
+    pub(crate) fn check(&self, username: &str, peer: Option<Peer>, now: Instant) -> Result<(), u64> {
+        if let Some(Peer(peer)) = peer {
+            self.peers.check(peer, now)?;
+        }
+        self.names.check(username, now)
+    }
+
     /// Counts an attempt before it is made, or says how many seconds to wait.
     pub(crate) fn attempt(&self, username: &str, peer: Option<Peer>, now: Instant) -> Result<(), u64> {
         if let Some(Peer(peer)) = peer {

@@ -33,6 +33,11 @@ impl Throttle {
         Self { attempts, window, windows: Mutex::default() }
     }
 
+    /// Says how many seconds to wait where an attempt would not be let through now; it counts nothing.
+    pub(crate) fn check(&self, by: impl AsRef<[u8]>, now: Instant) -> Result<(), u64> {
+        self.windows.lock().get(&key(by)).map_or(Ok(()), |window| self.has_room(window, now))
+    }
+
     /// Counts an attempt before it is made, so that many at once cannot slip through; or says how many seconds to
     /// wait.
     pub(crate) fn attempt(&self, by: impl AsRef<[u8]>, now: Instant) -> Result<(), u64> {
@@ -46,11 +51,16 @@ impl Throttle {
         if window.ends <= now {
             *window = new();
         }
-        if window.attempts >= self.attempts {
-            return Err((window.ends - now).as_secs() + 1);
-        }
+        self.has_room(window, now)?;
         window.attempts += 1;
         Ok(())
+    }
+
+    fn has_room(&self, window: &Window, now: Instant) -> Result<(), u64> {
+        if window.ends <= now || window.attempts < self.attempts {
+            return Ok(());
+        }
+        Err((window.ends - now).as_secs() + 1)
     }
 
     /// Forgets the attempts of one who proved to know the password.
@@ -100,6 +110,19 @@ mod tests {
         assert_eq!(throttle.attempt("ana", start + Duration::from_secs(10)), Err(291));
         assert_eq!(throttle.attempt("ben", start), Ok(()), "others are free");
         assert_eq!(throttle.attempt("ana", start + WINDOW), Ok(()));
+    }
+
+    #[test]
+    fn a_check_says_what_an_attempt_would_and_counts_nothing() {
+        let (throttle, start) = (throttle(), Instant::now());
+        for _ in 0..10 {
+            assert_eq!(throttle.check("ana", start), Ok(()));
+            assert_eq!(throttle.check("ana", start), Ok(()));
+            assert_eq!(throttle.attempt("ana", start), Ok(()));
+        }
+        assert_eq!(throttle.check("ana", start + Duration::from_secs(10)), Err(291));
+        assert_eq!(throttle.check("ben", start), Ok(()), "others are free");
+        assert_eq!(throttle.check("ana", start + WINDOW), Ok(()));
     }
 
     #[test]
