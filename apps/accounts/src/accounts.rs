@@ -30,7 +30,8 @@ pub struct Settings {
 /// Guessing passwords is slowed down: per username 10 attempts may fail in 5 minutes, and per peer 100 in 10 seconds,
 /// of IPv6 per network. Peers are told apart by [`routing::PeerAddr`], which a [`routing::Server`] knows; those in
 /// private networks and on this machine are not counted, because there a proxy has one address for everybody: it is
-/// up to the proxy to limit what each client sends.
+/// up to the proxy to limit what each client sends. A proxy with a public address, such as a CDN's, is counted as one
+/// client: whoever guesses through it keeps out all others that come through it.
 #[derive(Debug, Clone)]
 pub struct Accounts {
     pub(crate) inner: Arc<Inner>,

@@ -26,13 +26,25 @@ impl Peer {
     /// or of a private network is most likely that of a proxy, and then everybody has it: whoever guesses would keep
     /// all others out.
     pub(crate) fn of(request: &Extensions) -> Option<Self> {
-        match request.get::<PeerAddr>()?.0.ip().to_canonical() {
+        match without_translation(request.get::<PeerAddr>()?.0.ip()) {
             IpAddr::V4(ip) if ip.is_loopback() || ip.is_private() || ip.is_link_local() => None,
+            // Shared between networks (RFC 6598): load balancers and the nodes of a cluster have such addresses.
+            IpAddr::V4(ip) if matches!(ip.octets(), [100, 64..=127, ..]) => None,
             IpAddr::V4(ip) => Some(Self(ip.to_ipv6_mapped().octets())),
             IpAddr::V6(ip) if ip.is_loopback() || ip.is_unique_local() || ip.is_unicast_link_local() => None,
             // Who has one address of IPv6 has the 2^64 of its network.
             IpAddr::V6(ip) => Some(Self(Ipv6Addr::from_bits(ip.to_bits() >> 64 << 64).octets())),
         }
+    }
+}
+
+/// The address of IPv4 that one of IPv6 stands for, where it does. NAT64 puts all of IPv4 into one network (RFC 6052).
+fn without_translation(ip: IpAddr) -> IpAddr {
+    let ip = ip.to_canonical();
+    let IpAddr::V6(v6) = ip else { return ip };
+    match v6.octets() {
+        [0, 0x64, 0xff, 0x9b, 0, 0, 0, 0, 0, 0, 0, 0, a, b, c, d] => IpAddr::from([a, b, c, d]),
+        _ => ip,
     }
 }
 
@@ -91,8 +103,14 @@ mod tests {
 
     #[test]
     fn what_may_be_a_proxy_is_no_peer() {
-        for ip in ["127.0.0.1", "10.1.2.3", "::1", "::ffff:192.168.0.1", "fd00::1", "fe80::1"] {
+        for ip in ["127.0.0.1", "10.1.2.3", "100.64.0.1", "100.127.255.254", "::1", "fd00::1", "fe80::1"] {
             assert_eq!(peer(ip), None, "{ip}");
+        }
+        for ip in ["::ffff:192.168.0.1", "64:ff9b::192.168.0.1"] {
+            assert_eq!(peer(ip), None, "{ip}");
+        }
+        for ip in ["100.63.255.255", "100.128.0.0"] {
+            assert!(peer(ip).is_some(), "{ip}");
         }
         assert_eq!(Peer::of(&Extensions::new()), None);
     }
@@ -103,7 +121,9 @@ mod tests {
         assert_eq!(peer("2001:db8::1"), peer("2001:db8::2:3:4:5"));
         assert_ne!(peer("2001:db8::1"), peer("2001:db8:0:1::1"));
         assert_eq!(peer("198.51.100.7"), peer("::ffff:198.51.100.7"));
+        assert_eq!(peer("198.51.100.7"), peer("64:ff9b::198.51.100.7"));
         assert_ne!(peer("198.51.100.7"), peer("198.51.100.8"));
+        assert_ne!(peer("64:ff9b::198.51.100.7"), peer("64:ff9b::198.51.100.8"));
     }
 
     #[test]
