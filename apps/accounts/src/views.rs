@@ -78,7 +78,7 @@ async fn log_in(
         }
         Ok(Attempt::Wrong) => Ok(None),
         Ok(Attempt::Throttled(seconds)) => {
-            let page = again("Too many failed attempts. Try again in a few minutes.");
+            let page = again("Too many failed attempts. Try again later.");
             let wait = [(header::RETRY_AFTER, seconds.to_string())];
             return (StatusCode::TOO_MANY_REQUESTS, wait, page).into_response();
         }

@@ -82,7 +82,7 @@ async fn guessing_is_throttled_whatever_the_password() {
     }
     let answer = site.post(LOGIN, &[], &login_form(PASSWORD)).await;
     assert_eq!((answer.status, answer.header("set-cookie")), (StatusCode::TOO_MANY_REQUESTS, ""));
-    assert!(answer.body.contains("Too many failed attempts"));
+    assert!(answer.body.contains("Too many failed attempts. Try again later."));
     let seconds: u64 = answer.header("retry-after").parse().unwrap();
     assert!((200..=300).contains(&seconds), "{seconds}");
     let other = site.post(LOGIN, &[], "username=ben&password=wrong").await;
