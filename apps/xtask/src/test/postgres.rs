@@ -159,6 +159,9 @@ fn start_keeper(folder: &Path, user: Option<&User>, address: SocketAddr) -> Resu
         command.args(["-c", KEEPER, "sh"]).args(words_for(user, &program)).arg("-D").arg(folder.join(DATA));
         // No socket in a folder that others share, room for many tests at once, and nothing to survive a crash.
         command.args(["-h", &host, "-p", &port, "-k", "", "-N", "500", "-F"]);
+        // Who drops a database waits for all who are at their password. A test that does it may itself be one of them: then
+        // it waits for the server to lose patience, which is a minute unless told.
+        command.args(["-c", "authentication_timeout=3s"]);
         command.stdin(Stdio::piped()).stdout(log.try_clone()?).stderr(log).current_dir(folder).spawn()
     };
     start().map_err(Failure::io("start PostgreSQL"))
