@@ -111,9 +111,10 @@ macro_rules! stands_under_a_server {
                 self
             }
 
-            /// The handle that ends this router's sockets in order, where it stands under the server itself. [`serve`](crate::serve) uses it, and a
-            /// [`Server`](crate::Server) that was [given](crate::Server::with_shutdown) it; under another server, await its
-            /// `drain` when that server has stopped accepting.
+            /// The handle that ends this router's sockets in order, where it stands under the server itself.
+            /// [`serve`](crate::serve) uses it, and a [`Server`](crate::Server) that was
+            /// [given](crate::Server::with_shutdown) it; under another server, await its `drain` when that server has
+            /// stopped accepting.
             #[must_use]
             pub fn shutdown(&self) -> consumers::Shutdown {
                 self.site.shutdown.clone()

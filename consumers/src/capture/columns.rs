@@ -3,10 +3,12 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use chrono::{DateTime, NaiveDateTime, Utc};
+use chrono::{DateTime, Utc};
 use serde::de::value::StrDeserializer;
 use serde::de::{self, DeserializeOwned, DeserializeSeed, Deserializer, MapAccess, Visitor};
 use serde::{Deserialize, Serialize};
+
+use crate::db::read_time;
 
 /// The values of a row as texts, or NULL, by the names of their columns.
 ///
@@ -69,9 +71,7 @@ impl FromIterator<(String, Option<String>)> for Columns {
 /// When the text is no time.
 pub fn time<'de, D: Deserializer<'de>>(deserializer: D) -> Result<DateTime<Utc>, D::Error> {
     let text = String::deserialize(deserializer)?;
-    let naive = || NaiveDateTime::parse_from_str(&text, "%Y-%m-%d %H:%M:%S%.f").map(|time| time.and_utc());
-    let time = DateTime::parse_from_rfc3339(&text).map(|time| time.to_utc()).or_else(|_| naive());
-    time.map_err(|_| de::Error::custom("a time is due"))
+    read_time(&text).map_err(|_| de::Error::custom("a time is due"))
 }
 
 /// A complaint of serde's.

@@ -17,6 +17,7 @@ pub use commits::Commits;
 pub(crate) use query::quoted;
 pub use query::{Query, Row, Target, query, script};
 pub use sqlx::AssertSqlSafe;
+pub(crate) use value::read_time;
 pub use value::{Arg, read_decimal};
 pub use writers::Turn;
 use writers::Writers;

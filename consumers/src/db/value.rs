@@ -156,10 +156,14 @@ pub(super) fn decimal_of(column: &str, text: &str) -> Result<Decimal, Error> {
 }
 
 /// Reads a time that is a text, as Django writes it, who leaves a fraction of zero out, or as RFC 3339 does.
-pub(super) fn time_of(column: &str, text: &str) -> Result<DateTime<Utc>, Error> {
+pub(crate) fn read_time(text: &str) -> Result<DateTime<Utc>, chrono::ParseError> {
     let time = NaiveDateTime::parse_from_str(text, "%Y-%m-%d %H:%M:%S%.f").map(|time| time.and_utc());
-    let time = time.or_else(|_| DateTime::parse_from_rfc3339(text).map(|time| time.to_utc()));
-    time.map_err(|error| undecodable(column, error))
+    time.or_else(|_| DateTime::parse_from_rfc3339(text).map(|time| time.to_utc()))
+}
+
+/// The same; what it is called is for the error.
+pub(super) fn time_of(column: &str, text: &str) -> Result<DateTime<Utc>, Error> {
+    read_time(text).map_err(|error| undecodable(column, error))
 }
 
 fn undecodable(column: &str, error: impl std::error::Error + Send + Sync + 'static) -> Error {
