@@ -47,6 +47,14 @@ async function pricesMove(of = window) {
   await eventually(async () => assert.notDeepEqual(await rows(of), before));
 }
 
+/** Sees that prices stand still. What came before the pause may still be drawn, in the frame that was asked for. */
+async function nothingMoves() {
+  await window.page.evaluate(() => new Promise((drawn) => requestAnimationFrame(() => requestAnimationFrame(drawn))));
+  const before = await rows();
+  await new Promise((resolve) => setTimeout(resolve, 500));
+  assert.deepEqual(await rows(), before);
+}
+
 test("all instruments have a row, in order, and every price moves", async () => {
   await market("live");
   await eventually(async () => assert.equal((await rows()).length, INSTRUMENTS));
@@ -93,9 +101,7 @@ test("the keyboard closes and opens the panel; while it is closed nothing comes"
   await summary.press("Enter");
   await market("off");
   assert.equal(await window.page.locator("#market").isVisible(), false);
-  const before = await rows();
-  await new Promise((resolve) => setTimeout(resolve, 500));
-  assert.deepEqual(await rows(), before);
+  await nothingMoves();
   await summary.press("Space");
   await market("live");
   assert.equal(await window.page.locator("#market").isVisible(), true);
@@ -110,9 +116,7 @@ test("a hidden tab pauses, and goes on when it is seen again", async () => {
     }, visibility);
   await become("hidden");
   await market("off");
-  const before = await rows();
-  await new Promise((resolve) => setTimeout(resolve, 500));
-  assert.deepEqual(await rows(), before);
+  await nothingMoves();
   await become("visible");
   await market("live");
   await pricesMove();
