@@ -7,20 +7,28 @@ use std::sync::Arc;
 
 use parking_lot::RwLock;
 use slab::Slab;
+use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
 use crate::ChannelName;
 use crate::queue::Queue;
 
-#[derive(Default)]
 pub(crate) struct Group {
     mailboxes: RwLock<Slab<Member>>,
     channels: RwLock<HashMap<ChannelName, Instant>>,
+    /// Taken while a crowd of those who wait for a message is woken, behind the send that has returned.
+    pub(crate) waking: Semaphore,
 }
 
 struct Member {
     queue: Arc<Queue>,
     added: Instant,
+}
+
+impl Default for Group {
+    fn default() -> Self {
+        Self { mailboxes: RwLock::default(), channels: RwLock::default(), waking: Semaphore::new(1) }
+    }
 }
 
 impl Group {

@@ -6,6 +6,7 @@ use std::iter::chain;
 
 /// There is a first whenever there is a rest.
 #[derive(Debug)]
+#[repr(C)]
 pub(crate) struct Line<T> {
     first: Option<T>,
     rest: VecDeque<T>,

@@ -13,33 +13,32 @@ use crate::line::Line;
 use crate::{ChannelName, Delivery, GroupName, Message, Missed};
 
 /// The queue of one channel, for one mailbox or for all receivers of a normal channel. It counts in 32 bits, since there
-/// may be very many.
+/// may be very many. What a message that arrives touches stands together, for it may have to come from far away.
+#[repr(C)]
 pub(crate) struct Queue {
-    name: ChannelName,
-    capacity: u32,
-    state: Mutex<State>,
     /// For those who wait for a normal channel; a mailbox has one owner, who waits elsewhere.
     arrived: Option<Box<Notify>>,
+    state: Mutex<State>,
+    name: ChannelName,
     /// The groups of a mailbox and its slot in each; `None` once the mailbox is gone.
     pub(crate) memberships: Mutex<Option<HashMap<GroupName, usize>>>,
 }
 
-#[derive(Default)]
+#[repr(C)]
 struct State {
-    entries: Line<Entry>,
+    capacity: u32,
     /// Entries that are messages.
     messages: u32,
-    receivers: u32,
     /// The task of a mailbox's owner while it waits: one look-up less than a list of those who wait.
     owner: Option<Waker>,
+    entries: Line<Entry>,
+    receivers: u32,
 }
 
 /// What became of a message that was pushed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Pushed {
     Stored,
-    /// Stored, and its reader, who waited for it, is woken.
-    Woken,
     /// Stored, but more than half of the room is taken: its reader is behind.
     Crowded,
     Full,
@@ -53,33 +52,31 @@ enum Entry {
 impl Queue {
     pub(crate) fn new(name: ChannelName, capacity: usize) -> Self {
         let arrived = (!name.is_process_specific()).then(Box::default);
-        Self {
-            name,
+        let state = State {
             capacity: u32::try_from(capacity).unwrap_or(u32::MAX),
-            state: Mutex::default(),
-            arrived,
-            memberships: Mutex::new(Some(HashMap::new())),
-        }
+            messages: 0,
+            owner: None,
+            entries: Line::default(),
+            receivers: 0,
+        };
+        Self { arrived, state: Mutex::new(state), name, memberships: Mutex::new(Some(HashMap::new())) }
     }
 
     pub(crate) fn name(&self) -> &ChannelName {
         &self.name
     }
 
-    /// Appends a message if there is room, and wakes a receiver.
-    pub(crate) fn push(&self, message: &Message, now: Instant) -> Pushed {
+    /// Appends a message if there is room; the owner of a mailbox who waits for it is to be woken by the caller.
+    pub(crate) fn push(&self, message: &Message, now: Instant, wake: impl FnOnce(Waker)) -> Pushed {
         let mut state = self.state.lock();
-        if state.messages >= self.capacity {
+        if state.messages >= state.capacity {
             return Pushed::Full;
         }
         state.messages += 1;
         state.entries.push_back(Entry::Message { message: message.clone(), arrived: now });
-        let is_crowded = state.messages > self.capacity / 2;
-        match (is_crowded, self.wake(state)) {
-            (true, _) => Pushed::Crowded,
-            (false, true) => Pushed::Woken,
-            (false, false) => Pushed::Stored,
-        }
+        let is_crowded = state.messages > state.capacity / 2;
+        self.arrive(state, wake);
+        if is_crowded { Pushed::Crowded } else { Pushed::Stored }
     }
 
     /// Notes, in its place in the queue, that messages were missed.
@@ -90,17 +87,17 @@ impl Queue {
         } else {
             state.entries.push_back(Entry::Missed(missed));
         }
-        self.wake(state);
+        self.arrive(state, Waker::wake);
     }
 
-    /// Wakes who waits; whether it was the owner of a mailbox.
-    fn wake(&self, mut state: MutexGuard<'_, State>) -> bool {
+    /// Tells those who wait.
+    fn arrive(&self, mut state: MutexGuard<'_, State>, wake: impl FnOnce(Waker)) {
         let owner = state.owner.take();
         drop(state);
-        let is_awaited = owner.is_some();
-        owner.into_iter().for_each(Waker::wake);
+        if let Some(owner) = owner {
+            wake(owner);
+        }
         self.pass_baton();
-        is_awaited
     }
 
     /// Wakes one of those who wait for a normal channel, or the next who comes to.
@@ -245,12 +242,12 @@ mod tests {
     fn what_was_missed_is_told_in_its_place() {
         let (queue, now) = (queue(2), Instant::now());
         for text in ["a", "b", "c", "d"] {
-            if queue.push(&message(text), now) == Pushed::Full {
+            if queue.push(&message(text), now, Waker::wake) == Pushed::Full {
                 queue.miss(Missed::Count(1));
             }
         }
         assert_eq!(pop(&queue), Some(Delivery::Message(message("a"))));
-        assert_eq!(queue.push(&message("e"), now), Pushed::Crowded);
+        assert_eq!(queue.push(&message("e"), now, Waker::wake), Pushed::Crowded);
         assert_eq!(pop(&queue), Some(Delivery::Message(message("b"))));
         assert_eq!(pop(&queue), Some(Delivery::Missed(Missed::Count(2))));
         assert_eq!(pop(&queue), Some(Delivery::Message(message("e"))));
@@ -262,11 +259,11 @@ mod tests {
         let queue = queue(2);
         let start = Instant::now();
         let later = start + EXPIRY + Duration::from_secs(5);
-        assert_eq!(queue.push(&message("old"), start), Pushed::Stored);
-        assert_eq!(queue.push(&message("new"), later), Pushed::Crowded);
+        assert_eq!(queue.push(&message("old"), start, Waker::wake), Pushed::Stored);
+        assert_eq!(queue.push(&message("new"), later, Waker::wake), Pushed::Crowded);
         queue.miss(Missed::Count(1));
         assert_eq!(queue.expire(later, EXPIRY), 1);
-        assert_eq!(queue.push(&message("room"), later), Pushed::Crowded);
+        assert_eq!(queue.push(&message("room"), later, Waker::wake), Pushed::Crowded);
         assert_eq!(pop(&queue), Some(Delivery::Missed(Missed::Count(1))));
         assert_eq!(pop(&queue), Some(Delivery::Message(message("new"))));
         assert_eq!(pop(&queue), Some(Delivery::Missed(Missed::Count(1))));
@@ -283,8 +280,8 @@ mod tests {
         };
         let woken = || tasks.each_ref().map(|task| task.load(Ordering::Relaxed));
         assert!(tasks.iter().all(|task| poll(task).is_pending()));
-        queue.push(&message("a"), now);
-        queue.push(&message("b"), now);
+        queue.push(&message("a"), now, Waker::wake);
+        queue.push(&message("b"), now, Waker::wake);
         assert_eq!(woken(), [0, 1], "the first one has given up");
         for text in ["a", "b"] {
             assert_eq!(poll(&tasks[0]), Poll::Ready(Delivery::Message(message(text))));

@@ -5,10 +5,9 @@
 //! one group's members, a queue's entries. None is held across an await.
 
 use std::collections::{HashMap, VecDeque};
-use std::future::poll_fn;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 
 use parking_lot::{Mutex, RwLock};
 use tokio::sync::Notify;
@@ -22,12 +21,15 @@ use crate::{
     ChannelName, Delivery, GroupName, InvalidName, LayerError, Limits, Losses, Mailbox, Message, Missed,
 };
 
-/// How many members a group send serves before it lets other tasks run: about 0.2 ms of work.
+mod readers;
+
+use readers::Readers;
+
+/// How many members a group send serves before it lets other tasks run: less than 0.2 ms of work.
 const MEMBERS_PER_TURN: usize = 4096;
 
-/// And how many of them it wakes, so that they do not heap up before others, who would have to wait for them all: a worker of
-/// tokio keeps 256 tasks to itself, and what is more goes where everybody waits.
-const WOKEN_PER_TURN: usize = 128;
+/// How many of them before who wants to come or go gets the group's lock.
+const MEMBERS_PER_LOCK: usize = 128;
 
 /// How many normal channels a send looks at for old messages; two, so that the sweep outruns the growth.
 const SWEEPS_PER_SEND: usize = 2;
@@ -118,7 +120,7 @@ impl Hub {
         let queue = self.channels.read().get(channel).cloned();
         match queue {
             Some(queue) => {
-                self.push_or_miss(&queue, message, Instant::now());
+                self.push_or_miss(&queue, message, Instant::now(), Waker::wake);
             }
             None => count(&self.losses.unroutable, 1),
         }
@@ -164,7 +166,7 @@ impl Hub {
     pub(crate) async fn send(&self, channel: &ChannelName, message: &Message) -> Result<(), LayerError> {
         self.check_open()?;
         match self.push(channel, message, Instant::now()) {
-            Pushed::Stored | Pushed::Woken => Ok(()),
+            Pushed::Stored => Ok(()),
             Pushed::Crowded => {
                 tokio::task::yield_now().await;
                 Ok(())
@@ -239,26 +241,25 @@ impl Hub {
         }
     }
 
-    /// Hands one shared message to every member; lets other tasks run now and then, and when a member is behind.
+    /// Hands one shared message to every member, and wakes who waits for it; of a crowd, also after this has returned. Lets
+    /// other tasks run now and then, and when a member is behind.
     pub(crate) async fn group_send(&self, name: &GroupName, message: &Message) -> Result<(), LayerError> {
         self.check_open()?;
         let Some(group) = self.groups.read().get(name).cloned() else { return Ok(()) };
         let now = Instant::now();
         let oldest = oldest_allowed(now, self.limits.group_expiry);
-        let (mut outdated, mut is_crowded, mut woken) = (Vec::new(), false, 0);
-        let mut slots = 0..WOKEN_PER_TURN;
+        let (mut outdated, mut is_crowded, mut readers) = (Vec::new(), false, Readers::default());
+        let mut slots = 0..MEMBERS_PER_LOCK;
         while group.visit_mailboxes(slots.clone(), |queue, added| match oldest {
             Some(oldest) if added < oldest => outdated.push(queue.name().clone()),
-            _ => match self.push_or_miss(queue, message, now) {
-                Pushed::Crowded => is_crowded = true,
-                Pushed::Woken => woken += 1,
-                Pushed::Stored | Pushed::Full => {}
-            },
+            _ => {
+                let pushed = self.push_or_miss(queue, message, now, |reader| readers.push(reader));
+                is_crowded |= pushed == Pushed::Crowded;
+            }
         }) {
-            slots = slots.end..slots.end + WOKEN_PER_TURN;
-            if woken >= WOKEN_PER_TURN || slots.start.is_multiple_of(MEMBERS_PER_TURN) {
-                woken = 0;
-                behind_all_others().await;
+            slots = slots.end..slots.end + MEMBERS_PER_LOCK;
+            if slots.start.is_multiple_of(MEMBERS_PER_TURN) {
+                tokio::task::yield_now().await;
             }
         }
         for (channel, added) in group.channels() {
@@ -269,7 +270,9 @@ impl Hub {
             }
         }
         outdated.iter().for_each(|channel| self.group_discard(name, channel));
+        readers.wake(&group).await;
         if is_crowded {
+            drop(group.waking.acquire().await);
             tokio::task::yield_now().await;
         }
         Ok(())
@@ -316,19 +319,25 @@ impl Hub {
             count(&self.losses.unroutable, 1);
             return Pushed::Stored;
         };
-        self.offer(&queue, message, now)
+        self.offer(&queue, message, now, Waker::wake)
     }
 
     /// Pushes, if need be into the place of messages that are too old.
-    fn offer(&self, queue: &Queue, message: &Message, now: Instant) -> Pushed {
-        match queue.push(message, now) {
-            Pushed::Full if self.expire(queue, now) > 0 => queue.push(message, now),
+    fn offer(&self, queue: &Queue, message: &Message, now: Instant, mut wake: impl FnMut(Waker)) -> Pushed {
+        match queue.push(message, now, &mut wake) {
+            Pushed::Full if self.expire(queue, now) > 0 => queue.push(message, now, wake),
             pushed => pushed,
         }
     }
 
-    fn push_or_miss(&self, queue: &Queue, message: &Message, now: Instant) -> Pushed {
-        let pushed = self.offer(queue, message, now);
+    fn push_or_miss(
+        &self,
+        queue: &Queue,
+        message: &Message,
+        now: Instant,
+        wake: impl FnMut(Waker),
+    ) -> Pushed {
+        let pushed = self.offer(queue, message, now, wake);
         if pushed == Pushed::Full {
             queue.miss(Missed::Count(1));
             count(&self.losses.overflowed, 1);
@@ -344,7 +353,7 @@ impl Hub {
             channels.entry(channel.clone()).or_insert_with(|| Arc::new(self.new_queue(channel.clone())));
         self.expire(queue, now);
         let first = queue.oldest().is_none();
-        let pushed = queue.push(message, now);
+        let pushed = queue.push(message, now, Waker::wake);
         drop(channels);
         if first && pushed != Pushed::Full {
             self.unread.lock().push_back((now + self.limits.expiry, channel.clone()));
@@ -408,20 +417,6 @@ impl Hub {
     pub(crate) fn census(&self) -> (usize, usize) {
         (self.channels.read().len(), self.groups.read().len())
     }
-}
-
-/// Lets every task of this worker run that is ready by now, those among them that were woken just before. Tokio's own yield looks
-/// for news of the sockets first, which for a thousand members costs 5%.
-async fn behind_all_others() {
-    let mut has_waited = false;
-    poll_fn(|cx| {
-        if std::mem::replace(&mut has_waited, true) {
-            return Poll::Ready(());
-        }
-        cx.waker().wake_by_ref();
-        Poll::Pending
-    })
-    .await;
 }
 
 /// A reader of a normal channel: while one waits, the queue that it waits at stays the channel's queue.
