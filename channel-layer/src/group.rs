@@ -7,28 +7,22 @@ use std::sync::Arc;
 
 use parking_lot::RwLock;
 use slab::Slab;
-use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
 use crate::ChannelName;
+use crate::crowd::Waking;
 use crate::queue::Queue;
 
+#[derive(Default)]
 pub(crate) struct Group {
     mailboxes: RwLock<Slab<Member>>,
     channels: RwLock<HashMap<ChannelName, Instant>>,
-    /// Taken while a crowd of those who wait for a message is woken, behind the send that has returned.
-    pub(crate) waking: Semaphore,
+    pub(crate) waking: Waking,
 }
 
 struct Member {
     queue: Arc<Queue>,
     added: Instant,
-}
-
-impl Default for Group {
-    fn default() -> Self {
-        Self { mailboxes: RwLock::default(), channels: RwLock::default(), waking: Semaphore::new(1) }
-    }
 }
 
 impl Group {
@@ -77,6 +71,11 @@ impl Group {
             visit(&member.queue, member.added);
         }
         mailboxes.capacity() > slots.end
+    }
+
+    /// How many mailboxes there are.
+    pub(crate) fn mailboxes(&self) -> usize {
+        self.mailboxes.read().len()
     }
 
     /// The normal channels and when each was added.

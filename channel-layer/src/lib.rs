@@ -45,6 +45,7 @@
 pub mod conformance;
 
 mod capacity;
+mod crowd;
 mod error;
 mod group;
 mod hub;

@@ -39,6 +39,8 @@ struct State {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Pushed {
     Stored,
+    /// Stored, and its reader waits for it, if it is not woken already.
+    Awaited,
     /// Stored, but more than half of the room is taken: its reader is behind.
     Crowded,
     Full,
@@ -66,17 +68,25 @@ impl Queue {
         &self.name
     }
 
-    /// Appends a message if there is room; the owner of a mailbox who waits for it is to be woken by the caller.
-    pub(crate) fn push(&self, message: &Message, now: Instant, wake: impl FnOnce(Waker)) -> Pushed {
+    /// Appends a message if there is room, and wakes a receiver.
+    pub(crate) fn push(&self, message: &Message, now: Instant) -> Pushed {
         let mut state = self.state.lock();
-        if state.messages >= state.capacity {
-            return Pushed::Full;
+        let pushed = state.push(message, now);
+        if pushed != Pushed::Full {
+            self.tell(state);
         }
-        state.messages += 1;
-        state.entries.push_back(Entry::Message { message: message.clone(), arrived: now });
-        let is_crowded = state.messages > state.capacity / 2;
-        self.arrive(state, wake);
-        if is_crowded { Pushed::Crowded } else { Pushed::Stored }
+        pushed
+    }
+
+    /// The same for a mailbox whose owner is left asleep, until [`wake`](Self::wake) or the next message.
+    pub(crate) fn push_asleep(&self, message: &Message, now: Instant) -> Pushed {
+        self.state.lock().push(message, now)
+    }
+
+    /// Wakes the owner of a mailbox who waits although there is something to read; whether there was one.
+    pub(crate) fn wake(&self) -> bool {
+        let state = self.state.lock();
+        !state.entries.is_empty() && self.tell(state)
     }
 
     /// Notes, in its place in the queue, that messages were missed.
@@ -87,17 +97,17 @@ impl Queue {
         } else {
             state.entries.push_back(Entry::Missed(missed));
         }
-        self.arrive(state, Waker::wake);
+        self.tell(state);
     }
 
-    /// Tells those who wait.
-    fn arrive(&self, mut state: MutexGuard<'_, State>, wake: impl FnOnce(Waker)) {
+    /// Wakes who waits; whether it was the owner of a mailbox.
+    fn tell(&self, mut state: MutexGuard<'_, State>) -> bool {
         let owner = state.owner.take();
         drop(state);
-        if let Some(owner) = owner {
-            wake(owner);
-        }
+        let is_awaited = owner.is_some();
+        owner.into_iter().for_each(Waker::wake);
         self.pass_baton();
+        is_awaited
     }
 
     /// Wakes one of those who wait for a normal channel, or the next who comes to.
@@ -182,6 +192,19 @@ impl Queue {
 }
 
 impl State {
+    fn push(&mut self, message: &Message, now: Instant) -> Pushed {
+        if self.messages >= self.capacity {
+            return Pushed::Full;
+        }
+        self.messages += 1;
+        self.entries.push_back(Entry::Message { message: message.clone(), arrived: now });
+        match (self.messages > self.capacity / 2, &self.owner) {
+            (true, _) => Pushed::Crowded,
+            (false, Some(_)) => Pushed::Awaited,
+            (false, None) => Pushed::Stored,
+        }
+    }
+
     fn wait<T>(&mut self, cx: &Context<'_>) -> Poll<T> {
         if !self.owner.as_ref().is_some_and(|owner| owner.will_wake(cx.waker())) {
             self.owner = Some(cx.waker().clone());
@@ -242,12 +265,12 @@ mod tests {
     fn what_was_missed_is_told_in_its_place() {
         let (queue, now) = (queue(2), Instant::now());
         for text in ["a", "b", "c", "d"] {
-            if queue.push(&message(text), now, Waker::wake) == Pushed::Full {
+            if queue.push(&message(text), now) == Pushed::Full {
                 queue.miss(Missed::Count(1));
             }
         }
         assert_eq!(pop(&queue), Some(Delivery::Message(message("a"))));
-        assert_eq!(queue.push(&message("e"), now, Waker::wake), Pushed::Crowded);
+        assert_eq!(queue.push(&message("e"), now), Pushed::Crowded);
         assert_eq!(pop(&queue), Some(Delivery::Message(message("b"))));
         assert_eq!(pop(&queue), Some(Delivery::Missed(Missed::Count(2))));
         assert_eq!(pop(&queue), Some(Delivery::Message(message("e"))));
@@ -259,11 +282,11 @@ mod tests {
         let queue = queue(2);
         let start = Instant::now();
         let later = start + EXPIRY + Duration::from_secs(5);
-        assert_eq!(queue.push(&message("old"), start, Waker::wake), Pushed::Stored);
-        assert_eq!(queue.push(&message("new"), later, Waker::wake), Pushed::Crowded);
+        assert_eq!(queue.push(&message("old"), start), Pushed::Stored);
+        assert_eq!(queue.push(&message("new"), later), Pushed::Crowded);
         queue.miss(Missed::Count(1));
         assert_eq!(queue.expire(later, EXPIRY), 1);
-        assert_eq!(queue.push(&message("room"), later, Waker::wake), Pushed::Crowded);
+        assert_eq!(queue.push(&message("room"), later), Pushed::Crowded);
         assert_eq!(pop(&queue), Some(Delivery::Missed(Missed::Count(1))));
         assert_eq!(pop(&queue), Some(Delivery::Message(message("new"))));
         assert_eq!(pop(&queue), Some(Delivery::Missed(Missed::Count(1))));
@@ -280,8 +303,8 @@ mod tests {
         };
         let woken = || tasks.each_ref().map(|task| task.load(Ordering::Relaxed));
         assert!(tasks.iter().all(|task| poll(task).is_pending()));
-        queue.push(&message("a"), now, Waker::wake);
-        queue.push(&message("b"), now, Waker::wake);
+        queue.push(&message("a"), now);
+        queue.push(&message("b"), now);
         assert_eq!(woken(), [0, 1], "the first one has given up");
         for text in ["a", "b"] {
             assert_eq!(poll(&tasks[0]), Poll::Ready(Delivery::Message(message(text))));

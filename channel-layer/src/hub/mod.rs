@@ -7,13 +7,14 @@
 use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll};
 
 use parking_lot::{Mutex, RwLock};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 use uuid::Uuid;
 
+use crate::crowd::{CrowdSend, WOKEN_PER_TURN, behind_all_others};
 use crate::group::Group;
 use crate::losses::{LossCounters, count};
 use crate::queue::{Pushed, Queue, oldest_allowed};
@@ -21,15 +22,8 @@ use crate::{
     ChannelName, Delivery, GroupName, InvalidName, LayerError, Limits, Losses, Mailbox, Message, Missed,
 };
 
-mod readers;
-
-use readers::Readers;
-
-/// How many members a group send serves before it lets other tasks run: less than 0.2 ms of work.
+/// How many members a group send serves before it lets other tasks run: about 0.2 ms of work.
 const MEMBERS_PER_TURN: usize = 4096;
-
-/// How many of them before who wants to come or go gets the group's lock.
-const MEMBERS_PER_LOCK: usize = 128;
 
 /// How many normal channels a send looks at for old messages; two, so that the sweep outruns the growth.
 const SWEEPS_PER_SEND: usize = 2;
@@ -48,6 +42,9 @@ pub(crate) struct Hub {
     /// Told of every group that has lost its last member here, so that a backend can leave it too.
     on_empty: OnceLock<OnEmpty>,
 }
+
+/// [`Queue::push`], or [`Queue::push_asleep`].
+type Push = fn(&Queue, &Message, Instant) -> Pushed;
 
 type OnEmpty = Box<dyn Fn(&GroupName) + Send + Sync>;
 
@@ -120,7 +117,7 @@ impl Hub {
         let queue = self.channels.read().get(channel).cloned();
         match queue {
             Some(queue) => {
-                self.push_or_miss(&queue, message, Instant::now(), Waker::wake);
+                self.push_or_miss(&queue, message, Instant::now(), Queue::push);
             }
             None => count(&self.losses.unroutable, 1),
         }
@@ -166,7 +163,7 @@ impl Hub {
     pub(crate) async fn send(&self, channel: &ChannelName, message: &Message) -> Result<(), LayerError> {
         self.check_open()?;
         match self.push(channel, message, Instant::now()) {
-            Pushed::Stored => Ok(()),
+            Pushed::Stored | Pushed::Awaited => Ok(()),
             Pushed::Crowded => {
                 tokio::task::yield_now().await;
                 Ok(())
@@ -241,27 +238,28 @@ impl Hub {
         }
     }
 
-    /// Hands one shared message to every member, and wakes who waits for it; of a crowd, also after this has returned. Lets
-    /// other tasks run now and then, and when a member is behind.
+    /// Hands one shared message to every member; lets other tasks run now and then, and when a member is behind. Of a crowd
+    /// only the first are awake when this returns.
     pub(crate) async fn group_send(&self, name: &GroupName, message: &Message) -> Result<(), LayerError> {
         self.check_open()?;
         let Some(group) = self.groups.read().get(name).cloned() else { return Ok(()) };
+        let crowd = CrowdSend::to(&group).await;
         let now = Instant::now();
         let oldest = oldest_allowed(now, self.limits.group_expiry);
-        let (mut outdated, mut is_crowded, mut readers) = (Vec::new(), false, Readers::default());
-        let mut slots = 0..MEMBERS_PER_LOCK;
-        while group.visit_mailboxes(slots.clone(), |queue, added| match oldest {
-            Some(oldest) if added < oldest => outdated.push(queue.name().clone()),
+        let (mut outdated, mut is_crowded) = (Vec::new(), false);
+        let push = if crowd.is_some() { Queue::push_asleep } else { Queue::push };
+        let hand_over = |queue: &Queue, added| match oldest {
+            Some(oldest) if added < oldest => {
+                outdated.push(queue.name().clone());
+                false
+            }
             _ => {
-                let pushed = self.push_or_miss(queue, message, now, |reader| readers.push(reader));
+                let pushed = self.push_or_miss(queue, message, now, push);
                 is_crowded |= pushed == Pushed::Crowded;
+                matches!(pushed, Pushed::Awaited | Pushed::Crowded)
             }
-        }) {
-            slots = slots.end..slots.end + MEMBERS_PER_LOCK;
-            if slots.start.is_multiple_of(MEMBERS_PER_TURN) {
-                tokio::task::yield_now().await;
-            }
-        }
+        };
+        visit_in_turns(&group, crowd, hand_over).await;
         for (channel, added) in group.channels() {
             if oldest.is_some_and(|oldest| added < oldest) {
                 outdated.push(channel);
@@ -270,9 +268,7 @@ impl Hub {
             }
         }
         outdated.iter().for_each(|channel| self.group_discard(name, channel));
-        readers.wake(&group).await;
         if is_crowded {
-            drop(group.waking.acquire().await);
             tokio::task::yield_now().await;
         }
         Ok(())
@@ -319,25 +315,19 @@ impl Hub {
             count(&self.losses.unroutable, 1);
             return Pushed::Stored;
         };
-        self.offer(&queue, message, now, Waker::wake)
+        self.offer(&queue, message, now, Queue::push)
     }
 
     /// Pushes, if need be into the place of messages that are too old.
-    fn offer(&self, queue: &Queue, message: &Message, now: Instant, mut wake: impl FnMut(Waker)) -> Pushed {
-        match queue.push(message, now, &mut wake) {
-            Pushed::Full if self.expire(queue, now) > 0 => queue.push(message, now, wake),
+    fn offer(&self, queue: &Queue, message: &Message, now: Instant, push: Push) -> Pushed {
+        match push(queue, message, now) {
+            Pushed::Full if self.expire(queue, now) > 0 => push(queue, message, now),
             pushed => pushed,
         }
     }
 
-    fn push_or_miss(
-        &self,
-        queue: &Queue,
-        message: &Message,
-        now: Instant,
-        wake: impl FnMut(Waker),
-    ) -> Pushed {
-        let pushed = self.offer(queue, message, now, wake);
+    fn push_or_miss(&self, queue: &Queue, message: &Message, now: Instant, push: Push) -> Pushed {
+        let pushed = self.offer(queue, message, now, push);
         if pushed == Pushed::Full {
             queue.miss(Missed::Count(1));
             count(&self.losses.overflowed, 1);
@@ -353,7 +343,7 @@ impl Hub {
             channels.entry(channel.clone()).or_insert_with(|| Arc::new(self.new_queue(channel.clone())));
         self.expire(queue, now);
         let first = queue.oldest().is_none();
-        let pushed = queue.push(message, now, Waker::wake);
+        let pushed = queue.push(message, now);
         drop(channels);
         if first && pushed != Pushed::Full {
             self.unread.lock().push_back((now + self.limits.expiry, channel.clone()));
@@ -416,6 +406,35 @@ impl Hub {
     #[cfg(test)]
     pub(crate) fn census(&self) -> (usize, usize) {
         (self.channels.read().len(), self.groups.read().len())
+    }
+}
+
+/// Shows the mailboxes of a group to who hands them a message and tells which of them wait for it; lets others run between.
+async fn visit_in_turns(
+    group: &Group,
+    mut crowd: Option<CrowdSend<'_>>,
+    mut hand_over: impl FnMut(&Queue, Instant) -> bool,
+) {
+    let (mut slots, mut has_more, mut awaited) = (0..WOKEN_PER_TURN, true, 0);
+    while has_more {
+        has_more = group.visit_mailboxes(slots.clone(), |queue, added| {
+            awaited += usize::from(hand_over(queue, added));
+        });
+        slots = slots.end..slots.end + WOKEN_PER_TURN;
+        if let Some(crowd) = &mut crowd {
+            crowd.sleeps |= awaited > 0;
+        } else if awaited >= WOKEN_PER_TURN && has_more {
+            awaited = 0;
+            behind_all_others().await;
+        }
+        if has_more && slots.start.is_multiple_of(MEMBERS_PER_TURN) {
+            tokio::task::yield_now().await;
+        }
+    }
+    if let Some(crowd) = crowd.filter(|crowd| crowd.sleeps) {
+        drop(crowd);
+        // Only now can another worker take the task that wakes the others.
+        behind_all_others().await;
     }
 }
 

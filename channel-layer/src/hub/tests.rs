@@ -1,6 +1,7 @@
 //! What the hub promises beyond the contract of a layer: it forgets what nobody can ask for.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 
 use super::*;
@@ -160,4 +161,27 @@ fn joins_and_drops_on_many_threads_leave_no_ghosts() {
         }
     });
     assert_eq!(hub.census(), (0, 0));
+}
+
+#[tokio::test]
+async fn a_send_to_many_does_not_run_ahead_of_those_it_wakes() {
+    const MEMBERS: usize = 1000;
+    let (hub, heard) = (Hub::new(Limits::default()), Arc::new(AtomicUsize::new(0)));
+    for _ in 0..MEMBERS {
+        let (mut mailbox, heard) = (hub.new_mailbox("specific").unwrap(), Arc::clone(&heard));
+        hub.group_add(&group("g"), mailbox.name()).unwrap();
+        tokio::spawn(async move {
+            mailbox.recv().await;
+            heard.fetch_add(1, Ordering::Relaxed)
+        });
+    }
+    for _ in 0..MEMBERS {
+        tokio::task::yield_now().await;
+    }
+    let sending = tokio::spawn(async move {
+        hub.group_send(&group("g"), &message("x")).await.unwrap();
+        heard.load(Ordering::Relaxed)
+    });
+    let heard = sending.await.unwrap();
+    assert!(heard >= MEMBERS - 2 * WOKEN_PER_TURN, "{heard}");
 }
