@@ -14,6 +14,10 @@ use crate::{ChannelLayer, ChannelName, GroupName, LayerError, Limits, Losses, Ma
 /// Unlike the in-memory layer of Channels it honours capacities by pattern, a send costs no scan over other
 /// channels, and a message to a mailbox that is gone is not kept.
 ///
+/// A message is in the mailboxes of a group when its send returns, and who waits there is woken. Where more than 4,096 are in the
+/// group, on a runtime of several threads, only the first are: the others are woken behind the send, some at a time, so that
+/// nobody is shut out, and the next send to the group begins when that has come to its end.
+///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
