@@ -38,10 +38,15 @@ impl Group {
 
     pub(crate) fn remove_mailbox(&self, slot: usize) {
         let mut mailboxes = self.mailboxes.write();
-        mailboxes.try_remove(slot);
+        let removed = mailboxes.try_remove(slot);
         if mailboxes.is_empty() {
             // A slab never shrinks by itself, and a group may have been large once.
             *mailboxes = Slab::new();
+        }
+        drop(mailboxes);
+        // Who leaves a crowd asleep is found by no round any more.
+        if let Some(member) = removed {
+            member.queue.wake();
         }
     }
 

@@ -15,8 +15,9 @@ use crate::{ChannelLayer, ChannelName, GroupName, LayerError, Limits, Losses, Ma
 /// channels, and a message to a mailbox that is gone is not kept.
 ///
 /// A message is in the mailboxes of a group when its send returns, and who waits there is woken. Where more than 4,096 are in the
-/// group, on a runtime of several threads, only the first are: the others are woken behind the send, some at a time, so that
-/// nobody is shut out, and the next send to the group begins when that has come to its end.
+/// group, on a multi-threaded runtime, most are woken behind the send, some at a time, so that nobody is shut out; the next send
+/// to the group begins when those had their turn. So a thread of that runtime must not block on sends of its own, as
+/// `futures::executor::block_on` does: it might wait for itself.
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")]

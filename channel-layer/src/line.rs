@@ -4,7 +4,7 @@
 use std::collections::VecDeque;
 use std::iter::chain;
 
-/// There is a first whenever there is a rest.
+/// There is a first whenever there is a rest. It stands in front, next to what a queue looks at before.
 #[derive(Debug)]
 #[repr(C)]
 pub(crate) struct Line<T> {

@@ -14,16 +14,13 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 use uuid::Uuid;
 
-use crate::crowd::{CrowdSend, WOKEN_PER_TURN, behind_all_others};
+use crate::crowd::{CrowdSend, MEMBERS_PER_TURN, WOKEN_PER_TURN, behind_all_others};
 use crate::group::Group;
 use crate::losses::{LossCounters, count};
 use crate::queue::{Pushed, Queue, oldest_allowed};
 use crate::{
     ChannelName, Delivery, GroupName, InvalidName, LayerError, Limits, Losses, Mailbox, Message, Missed,
 };
-
-/// How many members a group send serves before it lets other tasks run: about 0.2 ms of work.
-const MEMBERS_PER_TURN: usize = 4096;
 
 /// How many normal channels a send looks at for old messages; two, so that the sweep outruns the growth.
 const SWEEPS_PER_SEND: usize = 2;
@@ -238,8 +235,8 @@ impl Hub {
         }
     }
 
-    /// Hands one shared message to every member; lets other tasks run now and then, and when a member is behind. Of a crowd
-    /// only the first are awake when this returns.
+    /// Hands one shared message to every member; lets other tasks run now and then, and when a member is behind. Most of a
+    /// crowd are still asleep when this returns.
     pub(crate) async fn group_send(&self, name: &GroupName, message: &Message) -> Result<(), LayerError> {
         self.check_open()?;
         let Some(group) = self.groups.read().get(name).cloned() else { return Ok(()) };
@@ -247,7 +244,8 @@ impl Hub {
         let now = Instant::now();
         let oldest = oldest_allowed(now, self.limits.group_expiry);
         let (mut outdated, mut is_crowded) = (Vec::new(), false);
-        let push = if crowd.is_some() { Queue::push_asleep } else { Queue::push };
+        let is_crowd = crowd.is_some();
+        let push = if is_crowd { Queue::push_asleep } else { Queue::push };
         let hand_over = |queue: &Queue, added| match oldest {
             Some(oldest) if added < oldest => {
                 outdated.push(queue.name().clone());
@@ -256,7 +254,8 @@ impl Hub {
             _ => {
                 let pushed = self.push_or_miss(queue, message, now, push);
                 is_crowded |= pushed == Pushed::Crowded;
-                matches!(pushed, Pushed::Awaited | Pushed::Crowded)
+                // Who sleeps in a crowd may be behind, too.
+                pushed == Pushed::Awaited || is_crowd && pushed == Pushed::Crowded
             }
         };
         visit_in_turns(&group, crowd, hand_over).await;
@@ -407,6 +406,12 @@ impl Hub {
     pub(crate) fn census(&self) -> (usize, usize) {
         (self.channels.read().len(), self.groups.read().len())
     }
+
+    /// A group with members here, for tests that look into it.
+    #[cfg(test)]
+    pub(crate) fn group(&self, name: &GroupName) -> Arc<Group> {
+        Arc::clone(&self.groups.read()[name])
+    }
 }
 
 /// Shows the mailboxes of a group to who hands them a message and tells which of them wait for it; lets others run between.
@@ -428,12 +433,13 @@ async fn visit_in_turns(
             behind_all_others().await;
         }
         if has_more && slots.start.is_multiple_of(MEMBERS_PER_TURN) {
+            // Of so long turns a worker would take many before it looks for tasks that come from elsewhere.
             tokio::task::yield_now().await;
         }
     }
     if let Some(crowd) = crowd.filter(|crowd| crowd.sleeps) {
         drop(crowd);
-        // Only now can another worker take the task that wakes the others.
+        // The task that wakes them is where no other worker can take it, until this one has begun with it.
         behind_all_others().await;
     }
 }
