@@ -8,6 +8,7 @@ use std::task::Poll;
 
 use tokio::runtime::{Handle, RuntimeFlavor};
 use tokio::sync::Notify;
+use tokio::time::Instant;
 
 use crate::group::Group;
 use crate::queue::Queue;
@@ -20,7 +21,7 @@ const CROWD: usize = 4096;
 pub(crate) const WOKEN_PER_TURN: usize = 128;
 
 /// How many members are looked at before others run: less than 0.2 ms of work.
-pub(crate) const MEMBERS_PER_TURN: usize = 4096;
+const MEMBERS_PER_TURN: usize = 4096;
 
 /// Where a group is with waking its crowd.
 #[derive(Default)]
@@ -51,7 +52,7 @@ pub(crate) struct CrowdSend<'a> {
     group: &'a Arc<Group>,
     workers: Handle,
     /// Of those who were given something one waits for it, or may do so.
-    pub(crate) sleeps: bool,
+    sleeps: bool,
 }
 
 impl<'a> CrowdSend<'a> {
@@ -91,14 +92,7 @@ impl Rounds {
     }
 
     async fn round(&self) {
-        let (mut slots, mut woken) = (0..WOKEN_PER_TURN, 0);
-        while self.group.visit_mailboxes(slots.clone(), |queue, _| woken += usize::from(queue.wake())) {
-            slots = slots.end..slots.end + WOKEN_PER_TURN;
-            if woken >= WOKEN_PER_TURN || slots.start.is_multiple_of(MEMBERS_PER_TURN) {
-                woken = 0;
-                behind_all_others().await;
-            }
-        }
+        visit_in_turns(&self.group, None, |queue, _| queue.wake()).await;
         behind_all_others().await;
     }
 }
@@ -111,13 +105,40 @@ impl Drop for Rounds {
         }
         self.group.waking.phase.store(QUIET, Ordering::Release);
         self.group.waking.round_ended.notify_waiters();
-        let mut slots = 0..WOKEN_PER_TURN;
-        let mut wake = |queue: &Queue, _| {
+        self.group.visit_mailboxes(0..usize::MAX, |queue, _| {
             queue.wake();
-        };
-        while self.group.visit_mailboxes(slots.clone(), &mut wake) {
-            slots = slots.end..slots.end + WOKEN_PER_TURN;
+        });
+    }
+}
+
+/// Shows the mailboxes of a group, and lets others run between. Who looks at one tells whether somebody was woken there, or, by
+/// a send to a crowd, left asleep.
+pub(crate) async fn visit_in_turns(
+    group: &Group,
+    mut crowd: Option<CrowdSend<'_>>,
+    mut look: impl FnMut(&Queue, Instant) -> bool,
+) {
+    let (mut slots, mut has_more, mut awaited) = (0..WOKEN_PER_TURN, true, 0);
+    while has_more {
+        has_more = group.visit_mailboxes(slots.clone(), |queue, added| {
+            awaited += usize::from(look(queue, added));
+        });
+        slots = slots.end..slots.end + WOKEN_PER_TURN;
+        if let Some(crowd) = &mut crowd {
+            crowd.sleeps |= awaited > 0;
+        } else if awaited >= WOKEN_PER_TURN && has_more {
+            awaited = 0;
+            behind_all_others().await;
         }
+        if has_more && slots.start.is_multiple_of(MEMBERS_PER_TURN) {
+            // Of so long turns a worker would take many before it looks for tasks that come from elsewhere.
+            tokio::task::yield_now().await;
+        }
+    }
+    if let Some(crowd) = crowd.filter(|crowd| crowd.sleeps) {
+        drop(crowd);
+        // The task that wakes them is where no other worker can take it, until this one has begun with it.
+        behind_all_others().await;
     }
 }
 
@@ -129,7 +150,7 @@ fn workers() -> Option<Handle> {
 
 /// Lets every task of this worker run that is ready by now, those among them that were woken just before. Tokio's own yield looks
 /// for news of the sockets first, which for a thousand members costs 5%.
-pub(crate) async fn behind_all_others() {
+async fn behind_all_others() {
     let mut has_waited = false;
     poll_fn(|cx| {
         if std::mem::replace(&mut has_waited, true) {
@@ -145,7 +166,7 @@ pub(crate) async fn behind_all_others() {
 mod tests {
     use super::*;
     use crate::hub::Hub;
-    use crate::{Capacities, Delivery, GroupName, Limits, Mailbox, Message, Missed};
+    use crate::{Capacities, ChannelName, Delivery, GroupName, Limits, Mailbox, Message, Missed};
     use std::collections::BTreeMap;
     use std::pin::Pin;
     use std::sync::atomic::AtomicU64;
@@ -266,14 +287,20 @@ mod tests {
         });
     }
 
+    /// One more, behind all others, that waits and counts for itself.
+    async fn last(hub: &Arc<Hub>) -> (ChannelName, Arc<Heard>) {
+        let (mailbox, own) = (join(hub), Arc::<Heard>::default());
+        let name = mailbox.name().clone();
+        tokio::spawn(listen(mailbox, Arc::clone(&own)));
+        behind_all_others().await;
+        (name, own)
+    }
+
     #[test]
     fn who_sleeps_in_a_crowd_is_woken_by_a_message_of_its_own() {
         on_worker(async {
             let (hub, heard) = listening().await;
-            let (last, own) = (join(&hub), Arc::<Heard>::default());
-            let name = last.name().clone();
-            tokio::spawn(listen(last, Arc::clone(&own)));
-            behind_all_others().await;
+            let (name, own) = last(&hub).await;
             hub.group_send(&crowd(), &message()).await.unwrap();
             assert_eq!(own.counts(), [0, 0]);
             hub.send(&name, &message()).await.unwrap();
@@ -323,10 +350,7 @@ mod tests {
     fn who_is_put_out_of_a_crowd_hears_what_came_before() {
         on_worker(async {
             let (hub, heard) = listening().await;
-            let (last, own) = (join(&hub), Arc::<Heard>::default());
-            let name = last.name().clone();
-            tokio::spawn(listen(last, Arc::clone(&own)));
-            behind_all_others().await;
+            let (name, own) = last(&hub).await;
             hub.group_send(&crowd(), &message()).await.unwrap();
             hub.group_discard(&crowd(), &name);
             heard.until(2 * MEMBERS).await;

@@ -5,13 +5,16 @@ use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::Arc;
 
-use parking_lot::RwLock;
+use parking_lot::{RwLock, RwLockReadGuard};
 use slab::Slab;
 use tokio::time::Instant;
 
 use crate::ChannelName;
 use crate::crowd::Waking;
 use crate::queue::Queue;
+
+/// How many slots are looked at before who wants to come or go gets the lock.
+const SLOTS_PER_LOCK: usize = 128;
 
 #[derive(Default)]
 pub(crate) struct Group {
@@ -70,10 +73,14 @@ impl Group {
         slots: Range<usize>,
         mut visit: impl FnMut(&Queue, Instant),
     ) -> bool {
-        let mailboxes = self.mailboxes.read();
-        let end = mailboxes.capacity().min(slots.end);
-        for member in (slots.start..end).filter_map(|slot| mailboxes.get(slot)) {
-            visit(&member.queue, member.added);
+        let mut mailboxes = self.mailboxes.read();
+        for slot in slots.start..mailboxes.capacity().min(slots.end) {
+            if slot.is_multiple_of(SLOTS_PER_LOCK) {
+                RwLockReadGuard::bump(&mut mailboxes);
+            }
+            if let Some(member) = mailboxes.get(slot) {
+                visit(&member.queue, member.added);
+            }
         }
         mailboxes.capacity() > slots.end
     }

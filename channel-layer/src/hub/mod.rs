@@ -14,7 +14,7 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 use uuid::Uuid;
 
-use crate::crowd::{CrowdSend, MEMBERS_PER_TURN, WOKEN_PER_TURN, behind_all_others};
+use crate::crowd::{CrowdSend, visit_in_turns};
 use crate::group::Group;
 use crate::losses::{LossCounters, count};
 use crate::queue::{Pushed, Queue, oldest_allowed};
@@ -411,36 +411,6 @@ impl Hub {
     #[cfg(test)]
     pub(crate) fn group(&self, name: &GroupName) -> Arc<Group> {
         Arc::clone(&self.groups.read()[name])
-    }
-}
-
-/// Shows the mailboxes of a group to who hands them a message and tells which of them wait for it; lets others run between.
-async fn visit_in_turns(
-    group: &Group,
-    mut crowd: Option<CrowdSend<'_>>,
-    mut hand_over: impl FnMut(&Queue, Instant) -> bool,
-) {
-    let (mut slots, mut has_more, mut awaited) = (0..WOKEN_PER_TURN, true, 0);
-    while has_more {
-        has_more = group.visit_mailboxes(slots.clone(), |queue, added| {
-            awaited += usize::from(hand_over(queue, added));
-        });
-        slots = slots.end..slots.end + WOKEN_PER_TURN;
-        if let Some(crowd) = &mut crowd {
-            crowd.sleeps |= awaited > 0;
-        } else if awaited >= WOKEN_PER_TURN && has_more {
-            awaited = 0;
-            behind_all_others().await;
-        }
-        if has_more && slots.start.is_multiple_of(MEMBERS_PER_TURN) {
-            // Of so long turns a worker would take many before it looks for tasks that come from elsewhere.
-            tokio::task::yield_now().await;
-        }
-    }
-    if let Some(crowd) = crowd.filter(|crowd| crowd.sleeps) {
-        drop(crowd);
-        // The task that wakes them is where no other worker can take it, until this one has begun with it.
-        behind_all_others().await;
     }
 }
 

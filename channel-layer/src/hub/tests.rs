@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::Capacities;
+use crate::crowd::WOKEN_PER_TURN;
 
 fn message(text: &str) -> Message {
     Message::new(&BTreeMap::from([("type", text)])).unwrap()
